@@ -1,0 +1,322 @@
+"""Owns SIP and IM addresses, parsed once at the edge; must not know Kamailio, libpurple or the database.
+
+``SipAddress``     who a SIP URI means: user, host, instance (RFC 3261 §19.1, RFC 5627)
+``ImContact``      who an IM network means: protocol plugin id and the name there
+``GatewayDomain``  the two-way mapping between them, for contacts without a row in the mapping table
+``jid_from_sip``, ``sip_from_jid``  the mapping of RFC 7247 §6.4 and §6.5
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
+from urllib.parse import quote, unquote
+
+from purple_bridge.errors import BadRequest, ConfigurationError
+
+# RFC 3261 §25.1, rule "user": unreserved / user-unreserved stay as they are, all else is percent-encoded.
+_USER_SAFE = "-_.!~*'()&=+$,;?/"
+# RFC 3261 §25.1, rule "paramchar": what a parameter value (here: gr) may contain unescaped.
+_PARAM_SAFE = "-_.!~*'()[]/:&+$"
+
+_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_MAX_HOST = 253  # RFC 1035 §2.3.4, without the length octets
+
+# The form nearly every request has, without escapes, port and parameters: the canonical form itself.
+_SIMPLE = re.compile(r"[sS][iI][pP]([sS]?):([A-Za-z0-9_.!~*'()&=+$,/-]+)@([A-Za-z0-9._-]+)")
+# Wider than RFC 3261 §25.1 in the user part: phones send "[]{}|\^`#" and raw UTF-8 there without escapes.
+_URI = re.compile(
+    r"""sip(?P<secure>s?):
+        (?:(?P<user>[^\s<>"@:]+)(?::[^\s<>"@]*)?@)?
+        (?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)
+        (?::[0-9]{1,5})?
+        (?P<params>;[^\s<>"?]*)?
+        (?:\?[^\s<>"]*)?""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+# RFC 3261 §25.1, name-addr with header parameters; a display name without quotes may hold any text.
+_NAME_ADDR = re.compile(r'(?: *"(?:[^"\\]|\\.)*" *|[^"<>]*)<([^<>]*)>(?: *;.*)? *')
+
+
+@dataclass(frozen=True, slots=True)
+class SipAddress:
+    """A SIP or SIPS URI without port, password, parameters and headers: they do not name another user.
+
+    ``user``: percent-decoded text, ``""`` where the URI has none. ``host``: lower case, IPv6 in brackets.
+    ``secure``: the scheme is ``sips``. ``resource``: the ``gr`` parameter (RFC 7247 §6.3), percent-decoded.
+    ``encoded_user``: the user part as a URI writes it; made from ``user`` unless given. It tells ``%2A``
+    from ``*``, which RFC 3261 §19.1.4 holds equal, but which are two IM contacts at a gateway domain.
+
+    Raises BadRequest for a control character or a host that is none.
+    """
+
+    user: str
+    host: str
+    secure: bool = False
+    resource: str | None = None
+    encoded_user: str = ""
+
+    def __post_init__(self) -> None:
+        if _REFUSED.search(self.user) or (self.resource and _REFUSED.search(self.resource)):
+            raise BadRequest("control character in a SIP address")
+        object.__setattr__(self, "host", normal_host(self.host))
+        if not self.encoded_user:
+            object.__setattr__(self, "encoded_user", quote(self.user, safe=_USER_SAFE))
+
+    @classmethod
+    def parse(cls, text: str) -> SipAddress:
+        """The address in a URI, a name-addr, or a From, To or Contact value (RFC 3261 §19.1, §20.10).
+
+        Raises BadRequest, with the reason in words, for everything else.
+        """
+        simple = _SIMPLE.fullmatch(text)
+        if simple:
+            secure, user, host = simple.groups()
+            return cls(user, host, secure != "", None, user)
+        if _REFUSED.search(text):
+            raise BadRequest(f"control character in the SIP address {_shown(text)}")
+        name_addr = _NAME_ADDR.fullmatch(text)
+        uri = _URI.fullmatch(name_addr[1] if name_addr else text.strip(" "))
+        if not uri:
+            raise BadRequest(f"not a SIP address: {_shown(text)}")
+        user = uri["user"] or ""
+        resource = _gr_parameter(uri["params"] or "")
+        return cls(_decoded(user), uri["host"], uri["secure"] != "", resource, _canonical_user(user))
+
+    @property
+    def uri(self) -> str:
+        """The canonical URI of the user, the same for every phone: ``sip:alice@example.org``."""
+        scheme = "sips" if self.secure else "sip"
+        return f"{scheme}:{self.encoded_user}@{self.host}" if self.user else f"{scheme}:{self.host}"
+
+    @property
+    def gruu(self) -> str:
+        """The canonical URI of this one phone (RFC 5627 §3): ``uri`` with the ``gr`` parameter, if any."""
+        return f"{self.uri};gr={quote(self.resource, safe=_PARAM_SAFE)}" if self.resource else self.uri
+
+    @property
+    def key(self) -> str:
+        """What makes two addresses the same user: ``alice@example.org``, in lower case.
+
+        RFC 3261 §19.1.4 compares the user part with its case; people and IM networks do not.
+        """
+        return f"{self.user.lower()}@{self.host}" if self.user else self.host
+
+
+@lru_cache(maxsize=4096)
+def normal_host(host: str) -> str:
+    """A host name or address, lower case, without the root's dot; IPv6 in brackets, shortest form.
+
+    Raises BadRequest for what is none (RFC 3261 §25.1, rule "host"; names in ASCII only).
+    """
+    if host.startswith("[") and host.endswith("]") and "%" not in host:
+        try:
+            return f"[{IPv6Address(host[1:-1])}]"
+        except ValueError:
+            raise BadRequest(f"not an IPv6 address: {_shown(host)}") from None
+    lower = host.lower().removesuffix(".")
+    if len(lower) > _MAX_HOST or not _HOST.fullmatch(lower):
+        raise BadRequest(f"not a host name: {_shown(host)}")
+    return lower
+
+
+def _shown(text: str) -> str:
+    """Text from a stranger, made safe for a reason phrase: escaped and short."""
+    return ascii(text[:60])
+
+
+def _decoded(text: str) -> str:
+    """RFC 7247 §6.4 steps 3 and 4: percent-decode, treat the result as UTF-8."""
+    if "%" not in text:
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise BadRequest(f"broken percent-encoding in the SIP address {_shown(text)}")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest(f"not UTF-8 in the SIP address {_shown(text)}") from None
+
+
+def _canonical_user(encoded: str) -> str:
+    """The shortest legal spelling of an encoded user part; an escaped ``*`` stays escaped."""
+    pieces = re.split("%2a", encoded, flags=re.IGNORECASE)
+    return "%2A".join(quote(_decoded(piece), safe=_USER_SAFE) for piece in pieces)
+
+
+def _gr_parameter(params: str) -> str | None:
+    """The value of ``gr`` among ``;name=value`` parameters. RFC 5627 §4.3: without a value it names none."""
+    for param in params.split(";"):
+        name, _, value = param.partition("=")
+        if name.lower() == "gr" and value:
+            return _decoded(value)
+    return None
+
+
+# --- XMPP addresses (RFC 7247 §6, XEP-0106) -----------------------------------------------------------
+
+_XMPP_ESCAPED = " \"&'/:<>@\\"
+_XMPP_CODES = "|".join(f"{ord(char):02x}" for char in _XMPP_ESCAPED)
+# XEP-0106: a backslash is itself escaped only where it would be read as the start of an escape.
+_TO_ESCAPE = re.compile(rf"""[ "&'/:<>@]|\\(?={_XMPP_CODES})""", re.IGNORECASE)
+_ESCAPE = re.compile(rf"\\({_XMPP_CODES})", re.IGNORECASE)
+
+
+def jid_from_sip(address: SipAddress | str) -> str:
+    """RFC 7247 §6.4: ``sip:o'malley@sip.example;gr=bar`` is ``o\\27malley@sip.example/bar``.
+
+    The RFC names ``& ' /``; the other characters XEP-0106 §3.2 knows are escaped too. Raises BadRequest.
+    """
+    sip = SipAddress.parse(address) if isinstance(address, str) else address
+    local = _TO_ESCAPE.sub(lambda found: f"\\{ord(found[0]):02x}", sip.user)
+    bare = f"{local}@{sip.host}" if local else sip.host
+    return f"{bare}/{sip.resource}" if sip.resource else bare
+
+
+def sip_from_jid(jid: str) -> SipAddress:
+    """RFC 7247 §6.5: ``m\\26m@xmpp.example/qux`` is ``sip:m&m@xmpp.example;gr=qux``. Raises BadRequest.
+
+    A domain outside ASCII becomes its IDNA form, since SIP has no other (§6.1).
+    """
+    bare, _, resource = jid.partition("/")
+    # RFC 7622 §3.2: the first "@" ends the local part; without one there is only a domain.
+    local, at, domain = bare.partition("@") if "@" in bare else ("", "", bare)
+    if at and not local:
+        raise BadRequest(f"not an XMPP address: {_shown(jid)}")
+    user = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), local)
+    return SipAddress(user, _ascii_domain(domain), resource=resource or None)
+
+
+def _ascii_domain(domain: str) -> str:
+    if domain.isascii():
+        return domain
+    try:
+        return domain[:_MAX_HOST].encode("idna").decode("ascii")
+    except UnicodeError:
+        raise BadRequest(f"not a domain name: {_shown(domain)}") from None
+
+
+# --- IM contacts as SIP addresses ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ImContact:
+    """``protocol``: libpurple's plugin id, or ``gtalk``. ``name``: the contact's name on that network."""
+
+    protocol: str
+    name: str
+
+
+# Labels that are not simply the plugin id without "prpl-".
+_LABELS = {"prpl-jabber": "xmpp", "gtalk": "gtalk", "prpl-meanwhile": "sametime"}
+_PROTOCOLS = {label: protocol for protocol, label in _LABELS.items()}
+_PLAIN_LABEL = re.compile(r"(?!id-)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1035 §2.3.1, digits first too
+_ESCAPED_LABEL = re.compile(r"id-(?:[a-z0-9]|-[0-9a-f]{2})+")
+
+
+def protocol_label(protocol: str) -> str:
+    """The DNS label of a protocol plugin id: ``xmpp`` for ``prpl-jabber``, ``irc`` for ``prpl-irc``, …
+
+    ``prpl-NAME`` is NAME; an id of another shape is ``id-`` and the id, with ``-XX`` (hexadecimal) for each
+    octet that is no lower-case letter or digit. Raises BadRequest for an id too long for a label.
+    """
+    if protocol in _LABELS:
+        return _LABELS[protocol]
+    name = protocol.removeprefix("prpl-")
+    if name != protocol and name not in _PROTOCOLS and _PLAIN_LABEL.fullmatch(name):
+        return name
+    label = "id-" + re.sub(rb"[^a-z0-9]", lambda c: b"-%02x" % ord(c[0]), protocol.encode()).decode()
+    if not protocol or len(label) > 63:
+        raise BadRequest(f"the protocol {_shown(protocol)} cannot be part of an address")
+    return label
+
+
+def protocol_of_label(label: str) -> str | None:
+    """The plugin id whose ``protocol_label`` is this label; None where there is none."""
+    if label in _PROTOCOLS:
+        return _PROTOCOLS[label]
+    if _PLAIN_LABEL.fullmatch(label):
+        protocol = f"prpl-{label}"
+    elif _ESCAPED_LABEL.fullmatch(label):
+        protocol = _decoded_octets(label.removeprefix("id-"))
+    else:
+        return None
+    # One id has one label: "jabber" or an escape that was not needed name nothing.
+    return protocol if protocol and protocol_label(protocol) == label else None
+
+
+def _decoded_octets(escaped: str) -> str:
+    try:
+        return unquote(escaped.replace("-", "%"), errors="strict")
+    except UnicodeDecodeError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayDomain:
+    """The domain below which IM contacts have SIP addresses: ``sip:carol*jabber.org@xmpp.im.example.org``.
+
+    ``domain``: the parameter ``purple.gateway_domain``. Raises ConfigurationError where it is no domain name.
+    """
+
+    domain: str
+
+    def __post_init__(self) -> None:
+        try:
+            domain = normal_host(self.domain)
+        except BadRequest as error:
+            raise ConfigurationError(f"purple.gateway_domain: {error}; set a domain name") from None
+        if domain.startswith("["):
+            raise ConfigurationError("purple.gateway_domain: set a domain name, not an IP address")
+        object.__setattr__(self, "domain", domain)
+
+    def contact_uri(self, protocol: str, ext_user: str) -> SipAddress:
+        """The SIP address of an IM contact: ``@`` is written as ``*``, and ``*`` itself as ``%2A``.
+
+        Raises BadRequest for an empty name or one with control characters.
+        """
+        if not ext_user:
+            raise BadRequest("an IM contact needs a name")
+        if _REFUSED.search(ext_user):
+            raise BadRequest(f"control character in the IM name {_shown(ext_user)}")
+        encoded = quote(ext_user, safe=_USER_SAFE + "@").replace("*", "%2A").replace("@", "*")
+        return SipAddress(
+            user=ext_user.replace("@", "*"),
+            host=f"{protocol_label(protocol)}.{self.domain}",
+            encoded_user=encoded,
+        )
+
+    def contact_of(self, address: SipAddress | str) -> ImContact | None:
+        """The IM contact an address stands for; None where the host is not ``<label>.<domain>``.
+
+        Raises BadRequest for text that is no SIP address.
+        """
+        sip = SipAddress.parse(address) if isinstance(address, str) else address
+        label, _, domain = sip.host.partition(".")
+        if domain != self.domain or not sip.user:
+            return None
+        protocol = protocol_of_label(label)
+        name = _decoded(sip.encoded_user.replace("*", "@"))
+        return ImContact(protocol, name) if protocol else None
+
+
+# Protocols whose names differ by neither case nor resource.
+_XMPP_PROTOCOLS = frozenset({"prpl-jabber", "gtalk"})
+
+
+def normalize_im_name(protocol: str, name: str) -> str:
+    """The form in which two names of one account or contact are equal.
+
+    XMPP: the bare JID in lower case (RFC 7622 §3.3.1). IRC: nick, or ``nick@server``, in lower case (RFC 2812
+    §2.2). Other networks have rules of their own: only surrounding white space goes.
+    """
+    stripped = name.strip()
+    if protocol in _XMPP_PROTOCOLS:
+        stripped = stripped.partition("/")[0].rstrip()
+    elif protocol != "prpl-irc":
+        return stripped
+    return unicodedata.normalize("NFC", stripped.lower())

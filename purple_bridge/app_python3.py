@@ -1,0 +1,109 @@
+"""Kamailio's module app_python3, as it is: who we are after the fork, and how other Python threads get to run.
+
+Python threads starve under app_python3 by default: the module takes Python's lock with PyGILState_Ensure while the main
+thread holds it since Py_Initialize, so that nothing ever lets go of it while the worker waits for a SIP request.
+
+Kamailio 6.0.1 and later: ``modparam("app_python3", "threads_mode", 1)`` cures it.
+Kamailio 5.6 and 5.7: one more PyGILState_Release in child_init makes the module's own Release drop the lock; one
+PyGILState_Ensure in the first route call keeps the state that makes every later Release a PyEval_SaveThread.  Only in
+a process that has another Python thread: without one, Python 3.11 aborts.
+Kamailio 5.8 and 6.0.0: neither works; refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from purple_bridge.errors import ConfigurationError
+
+SWITCH_SECONDS = 0.0005  # how long a SIP worker may wait for the loop's thread; Python's default is ten times that
+
+Version = tuple[int, int, int]
+
+
+def version_of(text: str) -> Version:
+    """``5.6.3`` or ``6.0.1-pre0`` as numbers."""
+    numbers = [int("".join(ch for ch in part if ch.isdigit()) or 0) for part in text.split(".")[:3]]
+    major, minor, patch = (*numbers, 0, 0, 0)[:3]
+    return major, minor, patch
+
+
+def check_version(version: Version, threads_mode: int | None) -> None:
+    """``threads_mode``: app_python3's parameter, None where the module has none. Raises ConfigurationError."""
+    shown = ".".join(map(str, version))
+    if version >= (6, 0, 1):
+        if threads_mode != 1:
+            raise ConfigurationError('add modparam("app_python3", "threads_mode", 1) to kamailio.cfg')
+    elif not (5, 6, 0) <= version < (5, 8, 0):
+        raise ConfigurationError(f"Kamailio {shown} cannot run Python threads: use 5.6, 5.7, or 6.0.1 and later")
+
+
+def threads_mode() -> int | None:
+    """The value of app_python3's parameter ``threads_mode``; None where the module does not know it."""
+    return _int_in_process("_ksr_apy3_threads_mode")
+
+
+def rank() -> int | None:
+    """This process's rank: at least 1 in a SIP worker; None outside Kamailio."""
+    return _int_in_process("_apy_process_rank")
+
+
+def _int_in_process(name: str) -> int | None:
+    try:
+        return ctypes.c_int.in_dll(ctypes.CDLL(None), name).value
+    except ValueError:
+        return None
+
+
+def _handler() -> Any:
+    """The object that the script's mod_init returned."""
+    return ctypes.py_object.in_dll(ctypes.CDLL(None), "_sr_apy_handler_obj").value
+
+
+def on_child_init(function: Callable[[int], None]) -> None:
+    """Call ``function(rank)`` in every SIP worker, in front of the script's own child_init.
+
+    app_python3 forks through Python's fork hooks, with the rank known and the handler made.
+    """
+    parent = os.getpid()
+
+    def after_fork() -> None:
+        number = rank()
+        if number is not None and number >= 1 and os.getppid() == parent:
+            _wrap_child_init(_handler(), function)
+
+    os.register_at_fork(after_in_child=after_fork)
+
+
+def _wrap_child_init(handler: Any, function: Callable[[int], None]) -> None:
+    original = handler.child_init
+
+    def child_init(number: int) -> Any:
+        function(number)
+        return original(number)
+
+    handler.child_init = child_init
+
+
+def let_threads_run(native: bool) -> None:
+    """In child_init, once the other thread runs; ``native``: app_python3 does it (threads_mode)."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    if native:
+        return
+    ctypes.PyDLL(None).PyGILState_Release(0)
+    _keep_state_in_first_route(_handler())
+
+
+def _keep_state_in_first_route(handler: Any) -> None:
+    original = handler.ksr_request_route
+
+    def first_route(message: Any) -> Any:
+        ctypes.PyDLL(None).PyGILState_Ensure()
+        del handler.ksr_request_route
+        return original(message)
+
+    handler.ksr_request_route = first_route

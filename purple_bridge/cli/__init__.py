@@ -1,0 +1,1 @@
+"""purplectl: the operator's command line. One module per command group; ``main`` joins them."""

@@ -1,0 +1,244 @@
+"""``purplectl run``: its options, and the order of what happens before Kamailio starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import click
+
+from purple_bridge.db.schema import create_all
+from purple_bridge.db.urls import sqlalchemy_url
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.launcher import preflight
+from purple_bridge.launcher.environment import PROJECT_ROOT, default_config, default_script
+from purple_bridge.launcher.listeners import (
+    Listener,
+    check_free,
+    free_loopback_port,
+    is_ip_address,
+    is_loopback,
+    parse_listener,
+)
+from purple_bridge.launcher.parameters import check_value, parse_settings
+from purple_bridge.launcher.runner import check_configuration, run_gateway
+from purple_bridge.launcher.state import StateDirectory
+from purple_bridge.launcher.supervisor import ProcessDied
+from purple_bridge.launcher.versions import Kamailio, find_kamailio
+from purple_bridge.launcher.wrapper import Run, create_pua_database, write_wrapper
+
+T = TypeVar("T")
+DEFAULT_LISTENER = "udp:127.0.0.1:5060"
+DEFAULT_WORKERS = 2
+DEFAULT_TABLE = "purplemap"
+CONTROL_CHARACTERS = [chr(number) for number in (*range(32), 127)]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was given on the command line or in the environment; None and () where nothing was."""
+
+    config: Path | None
+    listeners: tuple[Listener, ...]
+    domains: tuple[str, ...]
+    db_url: str | None
+    state_dir: Path | None
+    workers: int | None
+    settings: dict[str, str]
+    no_auth: bool
+    log_file: Path | None
+
+
+def _parsed(parse: Callable[[Any], T]) -> Callable[[click.Context, click.Parameter, Any], T]:
+    """A click callback: what the parser refuses is wrong usage."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, value: Any) -> T:
+        try:
+            return parse(value)
+        except ConfigurationError as error:
+            raise click.UsageError(str(error)) from error
+
+    return callback
+
+
+def _parse_listeners(texts: tuple[str, ...]) -> tuple[Listener, ...]:
+    listeners = tuple(parse_listener(text) for text in texts or (DEFAULT_LISTENER,))
+    if not any(listener.protocol == "udp" for listener in listeners):
+        raise ConfigurationError("--listen: at least one udp listener is needed")
+    return listeners
+
+
+def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not text or any(character in text for character in [*CONTROL_CHARACTERS, " ", "@", ":", "/"]):
+            raise ConfigurationError(f"--domain {text!r}: write a domain such as example.org")
+    return tuple(text.lower() for text in texts)
+
+
+@click.command("run")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="The kamailio.cfg to run. Default: the one that comes with the gateway.",
+)
+@click.option(
+    "--listen",
+    "listeners",
+    multiple=True,
+    callback=_parsed(_parse_listeners),
+    metavar="PROTOCOL:HOST:PORT",
+    help=f"A SIP listener, udp or tcp; repeat for more. Default: {DEFAULT_LISTENER}.",
+)
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    callback=_parsed(_parse_domains),
+    metavar="DOMAIN",
+    help="A SIP domain of this server; repeat for more. Default: the host of the first --listen.",
+)
+@click.option(
+    "--db-url",
+    envvar="PURPLE_DB_URL",
+    metavar="URL",
+    help="sqlite, mysql or postgres. Default: STATE-DIR/purple.db, an SQLite file, made if missing.",
+)
+@click.option(
+    "--state-dir",
+    envvar="PURPLE_STATE_DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the running gateway's files. Default: ./state of the checkout.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help=f"Processes that run libpurple. Default: {DEFAULT_WORKERS}.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_parsed(parse_settings),
+    metavar="purple.NAME=VALUE",
+    help="A parameter of kamailio.cfg; repeat for more.",
+)
+@click.option("--no-auth", is_flag=True, help="Believe the From header: for trials on loopback.")
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that Kamailio's log is appended to. Default: stderr.",
+)
+def run_command(**values: Any) -> None:
+    """Run the gateway in the foreground; prints `ready` once it can be used. SIGTERM stops it."""
+    options = Options(**values)
+    state = StateDirectory((options.state_dir or PROJECT_ROOT / "state").absolute())
+    state.create()
+    with state.locked():
+        kamailio = find_kamailio()
+        run = _run_of(options, state, kamailio)
+        _warn(run)
+        _prepare(run)
+        check_configuration(run, kamailio)
+        _run(run, kamailio, options.log_file)
+
+
+def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
+    domains = options.domains or (options.listeners[0].host,)
+    return Run(
+        config=_config(options.config),
+        script=default_script(),
+        state=state,
+        listeners=options.listeners,
+        domains=domains,
+        parameters=_parameters(options, state, domains[0]),
+        auth=not options.no_auth,
+        threads_mode=kamailio.threads_mode,
+    )
+
+
+def _config(chosen: Path | None) -> Path:
+    config = chosen or default_config()
+    if config is None:
+        raise ConfigurationError("no kamailio.cfg found beside the gateway; name one with --config")
+    return config
+
+
+def _parameters(options: Options, state: StateDirectory, domain: str) -> dict[str, str]:
+    """All ``purple.NAME`` values; an option of its own goes before ``--set``, which goes before the default."""
+    own = {"db_url": options.db_url, "workers": str(options.workers) if options.workers else None}
+    values = {
+        "db_url": f"sqlite:///{state.path / 'purple.db'}",
+        "db_table": DEFAULT_TABLE,
+        "workers": str(DEFAULT_WORKERS),
+        "gateway_domain": f"im.{'localdomain' if is_ip_address(domain) else domain}",
+        "internal": f"127.0.0.1:{free_loopback_port()}",
+        **options.settings,
+        **{name: value for name, value in own.items() if value},
+        "state_dir": str(state.path),
+        "rpc_socket": str(state.rpc_socket),
+    }
+    for name, value in values.items():
+        check_value(name, value)
+    return values
+
+
+def _warn(run: Run) -> None:
+    public = [str(listener) for listener in run.listeners if not is_loopback(listener.host)]
+    if public and not run.auth:
+        click.echo(f"purplectl: --no-auth on {', '.join(public)}: anybody there can be anybody", err=True)
+
+
+def _prepare(run: Run) -> None:
+    """Everything that must be right or exist before Kamailio starts; ConfigurationError says what is not."""
+    _create_database(run)
+    findings = [
+        *preflight.check_programs(run.db_url),
+        *preflight.check_database(run.db_url, run.parameters["db_table"]),
+    ]
+    failures = [finding for finding in findings if finding.level == "fail"]
+    for finding in failures[:-1]:
+        click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
+    if failures:
+        raise ConfigurationError(f"{failures[-1].subject}: {failures[-1].text}")
+    for listener in (*run.listeners, parse_listener(f"udp:{run.parameters['internal']}")):
+        check_free(listener)
+    run.state.remove_sockets()
+    create_pua_database(run)
+    write_wrapper(run)
+    run.state.write_settings(_settings(run))
+
+
+def _create_database(run: Run) -> None:
+    """An SQLite file that is missing is made with all its tables; other databases are the operator's."""
+    target = sqlalchemy_url(run.db_url)
+    if target.get_backend_name() == "sqlite" and not Path(target.database or "").exists():
+        create_all(run.db_url, run.parameters["db_table"])
+
+
+def _settings(run: Run) -> dict[str, str]:
+    names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal")
+    return {**{name: run.parameters[name] for name in names}, "run_dir": str(run.state.run)}
+
+
+def _run(run: Run, kamailio: Kamailio, log_file: Path | None) -> None:
+    try:
+        with _log(log_file) as log:
+            run_gateway(run, kamailio, log, lambda: click.echo("ready"))
+    except ProcessDied as error:
+        raise ConfigurationError(f"{error}; the gateway has been stopped, its log says why") from error
+    finally:
+        run.state.remove_sockets()
+
+
+@contextlib.contextmanager
+def _log(path: Path | None) -> Iterator[IO[bytes] | int]:
+    if path is None:
+        yield 2
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "ab") as log:  # noqa: PTH123 - of a descriptor
+        yield log

@@ -1,0 +1,48 @@
+"""Owns a bounded cache whose entries age; knows nothing of what it keeps."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class TtlCache(Generic[K, V]):
+    """The last used ``size`` values, each fresh for ``ttl`` seconds and kept for longer, for when the source fails.
+
+    ``put`` and ``use`` belong to one thread; ``peek`` changes nothing and may be called from any other.
+    """
+
+    def __init__(self, ttl: float, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl, self._size, self._clock = ttl, size, clock
+        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
+
+    def put(self, key: K, value: V) -> None:
+        self._entries[key] = (value, self._clock() + self._ttl)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+
+    def peek(self, key: K) -> V | None:
+        """The value if it is fresh."""
+        entry = self._entries.get(key)
+        return entry[0] if entry and self._clock() < entry[1] else None
+
+    def use(self, key: K) -> V | None:
+        """The value if it is fresh, which now counts as the last used."""
+        value = self.peek(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def aged(self, key: K) -> V | None:
+        """The value however old it is."""
+        entry = self._entries.get(key)
+        return entry[0] if entry else None
+
+    def __len__(self) -> int:
+        return len(self._entries)

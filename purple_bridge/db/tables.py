@@ -1,0 +1,115 @@
+"""Owns the tables as SQLAlchemy sees them: names, columns, indexes. Runs no statement.
+
+The files below ``sql/`` create the gateway's own tables; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    inspect,
+)
+from sqlalchemy.dialects.mysql import INTEGER
+
+from purple_bridge.errors import ConfigurationError
+
+PURPLEMAP = "purplemap"
+PURPLEMAP_VERSION = 2  # 1: the old module's, without ext_options and with a shorter ext_prot and ext_pass
+PRESENCE_VERSION = 1
+
+# "version" keeps the name in a VARCHAR(32); no quotes, spaces or dots, since Kamailio writes names as they are
+_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+_UNSIGNED = Integer().with_variant(INTEGER(unsigned=True), "mysql", "mariadb")
+
+_metadata = MetaData()
+
+# Kamailio's auth_db: who may register; made by its own file, written by `purplectl user`
+subscriber = Table(
+    "subscriber",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("username", String(64), nullable=False),
+    Column("domain", String(64), nullable=False),
+    Column("password", String(64), nullable=False),
+    Column("ha1", String(128), nullable=False),
+    Column("ha1b", String(128), nullable=False),
+)
+
+# Kamailio's list of tables; its modules refuse to start when a row is missing or differs
+version = Table(
+    "version",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("table_name", String(32), nullable=False),
+    Column("table_version", _UNSIGNED, nullable=False),
+)
+
+# The presence each SIP user asked for last, so that accounts come back after a restart.
+# sip_user: SipAddress.key; expires: Unix time in seconds; status: JSON
+purple_presence = Table(
+    "purple_presence",
+    _metadata,
+    Column("sip_user", String(128), primary_key=True),
+    Column("expires", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+)
+
+
+@lru_cache(maxsize=8)
+def purplemap_table(name: str, dialect: str) -> Table:
+    """The mapping under the name of ``purple.db_table``; raises ConfigurationError for one that is no name.
+
+    ``ext_options`` is missing from tables of the old module until ``purplectl db upgrade``: see
+    ``has_options``. ``dialect``: SQLAlchemy's name, for the indexes that differ.
+    """
+    table = Table(
+        table_name(name, dialect),
+        MetaData(),
+        Column("id", _UNSIGNED, primary_key=True),
+        Column("sip_user", String(128), nullable=False),
+        Column("ext_user", String(128), nullable=False),
+        Column("ext_prot", String(64), nullable=False),
+        Column("ext_pass", String(255)),
+        Column("ext_options", Text),
+    )
+    Index(f"{table.name}_sip_user_idx", folded(table.c.sip_user, dialect))
+    Index(f"{table.name}_ext_user_idx", table.c.ext_prot, folded(table.c.ext_user, dialect))
+    return table
+
+
+def table_name(name: str, dialect: str) -> str:
+    """``purple.db_table`` as the database knows it; raises ConfigurationError for what is no name."""
+    if not _TABLE_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"purple.db_table: {name!r} is no table name; use at most 32 letters, digits and underscores"
+        )
+    # Kamailio's db_postgres does not quote names, and PostgreSQL folds what is not quoted
+    return name.lower() if dialect == "postgresql" else name
+
+
+def folded(column: Column[Any], dialect: str) -> ColumnElement[Any]:
+    """The column as an index without regard to case holds it; compare it with text in lower case."""
+    if dialect == "sqlite":
+        return column.collate("NOCASE")
+    if dialect == "postgresql":
+        return func.lower(column)
+    return column  # MySQL and MariaDB: the collation of the column does it
+
+
+def has_options(connection: Connection, table: Table) -> bool:
+    """Whether the table in the database has ``ext_options``; one without comes from the old module."""
+    return any(column["name"] == "ext_options" for column in inspect(connection).get_columns(table.name))

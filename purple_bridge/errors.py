@@ -1,0 +1,60 @@
+"""Every error this package raises on purpose; each knows the SIP status that answers it.
+
+``GatewayError``            something a SIP request asked for cannot be done
+``├─ BadRequest``           400, the request cannot be understood
+``├─ NoAccount``            403, the sender has no account on the network
+``├─ NoContact``            404, the recipient is not a known IM contact
+``├─ NotOnline``            480, the sender's account is not signed on
+``├─ UnsupportedBody``      415, a content type this gateway cannot carry
+``├─ BodyTooLarge``         413
+``└─ Overloaded``           503 with Retry-After, a worker's queue is full or its libpurple is down
+``ConfigurationError``      a parameter is wrong: stops the start, names the parameter
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """``status``: SIP status code; ``str(error)``: the reason phrase, in words a person can act on."""
+
+    status = 500
+    retry_after: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """One line, for the reason phrase of a SIP response."""
+        return " ".join(str(self).split()) or "Server Internal Error"
+
+
+class BadRequest(GatewayError):
+    status = 400
+
+
+class NoAccount(GatewayError):
+    status = 403
+
+
+class NoContact(GatewayError):
+    status = 404
+
+
+class BodyTooLarge(GatewayError):
+    status = 413
+
+
+class UnsupportedBody(GatewayError):
+    status = 415
+
+
+class NotOnline(GatewayError):
+    status = 480
+    retry_after = 10
+
+
+class Overloaded(GatewayError):
+    status = 503
+    retry_after = 2
+
+
+class ConfigurationError(Exception):
+    """A wrong or missing setting; the message names the parameter and says what to do."""

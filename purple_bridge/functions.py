@@ -1,0 +1,298 @@
+"""``KSR.purple``: what a route script calls. The only part that touches KSR; runs in the SIP worker's main thread.
+
+Every function returns 1 when the gateway took the request over, else one of the negative codes of ``Code``; then
+``reply_error()`` sends the SIP status and reason that belong to it. Nothing here waits for an IM network.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+from purple_bridge import content, pidf
+from purple_bridge.addresses import ImContact, SipAddress, normalize_im_name
+from purple_bridge.board import AccountBoard, State
+from purple_bridge.channels import Channels
+from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, encode
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.mapping import Account as Row
+from purple_bridge.db.mapping import Mapping
+from purple_bridge.errors import (
+    BadRequest,
+    BodyTooLarge,
+    GatewayError,
+    NoAccount,
+    NoContact,
+    NotOnline,
+    Overloaded,
+    UnsupportedBody,
+)
+from purple_bridge.ownership import owner_of, plugin_of
+from purple_bridge.presence import AVAILABLE, OFFLINE, Presence
+from purple_bridge.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TAKEN = 1
+DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
+PIDF_TYPE = "application/pidf+xml"
+
+
+class Code(IntEnum):
+    """What a negative return code means."""
+
+    FAILED = -1  # 500: an error of the gateway itself, in the log
+    NO_CONTACT = -2  # 404: the destination is no IM contact
+    NO_ACCOUNT = -3  # 403: the sender has no account on the contact's network
+    NOT_ONLINE = -4  # 480: the sender's account is not signed on now
+    BAD_REQUEST = -5  # 400, 413 or 415: the request cannot be understood or carried
+    OVERLOADED = -6  # 503: a queue is full or the database does not answer
+
+
+_CODES: list[tuple[type[GatewayError], Code]] = [
+    (NoContact, Code.NO_CONTACT),
+    (NoAccount, Code.NO_ACCOUNT),
+    (NotOnline, Code.NOT_ONLINE),
+    (BadRequest, Code.BAD_REQUEST),
+    (UnsupportedBody, Code.BAD_REQUEST),
+    (BodyTooLarge, Code.BAD_REQUEST),
+    (Overloaded, Code.OVERLOADED),
+]
+
+
+@lru_cache(maxsize=65536)
+def _parsed(uri: str) -> SipAddress:
+    return SipAddress.parse(uri)
+
+
+class PurpleFunctions:
+    """One object per Kamailio, copied into every worker by the fork; ``open_mapping`` comes after it."""
+
+    def __init__(self, ksr: Any, settings: Settings, channels: Channels, board: AccountBoard) -> None:
+        self._ksr, self._settings = ksr, settings
+        self._channels, self._board = channels, board
+        self._mapping: Mapping | None = None
+        self._error: GatewayError | None = None
+
+    def open_mapping(self) -> None:
+        """Connections to the database are never shared over a fork, so each process makes its own."""
+        self._mapping = Mapping(make_engine(self._settings.db_url), self._settings.db_table)
+
+    # ------------------------------------------------------------ for routes
+    def send_message(self) -> int:
+        """MESSAGE: the request URI (rewritten or not) is the destination, From the sender."""
+        return self._guarded(self._send_message)
+
+    def check_publish(self) -> int:
+        """PUBLISH: whether ``handle_publish`` could read it; changes nothing."""
+        return self._guarded(self._published_presence)
+
+    def handle_publish(self) -> int:
+        """PUBLISH: signs the user's accounts on, changes their status, or signs them off (RFC 3903)."""
+        return self._guarded(self._handle_publish)
+
+    def handle_register(self, expires: int) -> int:
+        """REGISTER that was accepted; ``expires``: seconds the user is still registered for, 0: no more.
+
+        Signs the user's accounts on or off where purple.connect_on is ``register``; else does nothing.
+        """
+        return self._guarded(lambda: self._handle_register(expires))
+
+    def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
+        """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
+        return self._guarded(lambda: self._handle_subscribe(uri, expires))
+
+    def is_contact(self, uri: str) -> int:
+        """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -2."""
+        try:
+            return TAKEN if self._settings.gateway.contact_of(_parsed(uri)) else Code.NO_CONTACT
+        except BadRequest:
+            return Code.NO_CONTACT
+
+    def reply_error(self) -> int:
+        """Answer with the SIP status and reason of the function that failed last."""
+        error = self._error or GatewayError("Server Internal Error")
+        if error.retry_after is not None:
+            self._ksr.hdr.append_to_reply(f"Retry-After: {error.retry_after}\r\n")
+        if isinstance(error, UnsupportedBody):
+            # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
+            self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._accepted())}\r\n")
+        self._ksr.sl.send_reply(error.status, error.reason)
+        return TAKEN
+
+    def _accepted(self) -> tuple[str, ...]:
+        return (PIDF_TYPE,) if self._text("$rm") == "PUBLISH" else content.ACCEPTED
+
+    # ------------------------------------------------------------ the error boundary
+    def _guarded(self, function: Callable[[], object]) -> int:
+        """A GatewayError is an answer; anything else is logged with the Call-ID and answered 500."""
+        self._error = None
+        try:
+            function()
+        except GatewayError as error:
+            self._error = error
+            code = next((code for kind, code in _CODES if isinstance(error, kind)), Code.FAILED)
+            logger.info("[%s] %d %s", self._text("$ci"), error.status, error.reason)
+            return Code.OVERLOADED if error.status == 503 else code
+        except Exception:
+            self._error = GatewayError("Server Internal Error")
+            logger.exception("[%s] a request failed", self._text("$ci"))
+            return Code.FAILED
+        return TAKEN
+
+    # ------------------------------------------------------------ MESSAGE
+    def _send_message(self) -> None:
+        sender, destination = _parsed(self._text("$fu")), _parsed(self._text("$ru"))
+        contacts = self._contacts(destination)
+        if not contacts:
+            raise NoContact(f"{destination.uri} is no IM contact")
+        text = content.text_of(self._ksr.pv.get("$cT"), self._body())
+        account, contact = self._route(sender, contacts)
+        message = SendMessage(account.protocol, account.ext_user, contact.name, text, sender.key, self._text("$ci"))
+        self._hand_over(account, message)
+
+    def _contacts(self, address: SipAddress) -> list[ImContact]:
+        """Whom an address stands for: a gateway address one contact, a user with rows one per network."""
+        contact = self._settings.gateway.contact_of(address)
+        if contact is not None:
+            return [contact]
+        return [ImContact(row.protocol, row.ext_user) for row in self._rows(address)]
+
+    def _rows(self, address: SipAddress) -> tuple[Row, ...]:
+        if self._mapping is None:
+            raise Overloaded("The gateway has not started in this process")
+        return self._mapping.accounts_of(address.key)
+
+    def _routes(self, sender: SipAddress, contacts: list[ImContact]) -> Iterator[tuple[Row, ImContact]]:
+        """The sender's own accounts on each contact's network; the same ext_prot in front of a kindred one."""
+        accounts = self._rows(sender)
+        for contact in contacts:
+            same = [row for row in accounts if row.protocol == contact.protocol]
+            kindred = [row for row in accounts if row not in same and _kindred(row, contact)]
+            yield from ((row, contact) for row in same + kindred if not _is_self(row, contact))
+
+    def _route(self, sender: SipAddress, contacts: list[ImContact]) -> tuple[Row, ImContact]:
+        """The first way that is open now. Raises NoAccount, NotOnline."""
+        routes = list(self._routes(sender, contacts))
+        if not routes:
+            networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
+            raise NoAccount(f"{sender.uri} has no account on {networks}")
+        for account, contact in routes:
+            if self._board.state(account.protocol, account.ext_user) is State.ONLINE:
+                return account, contact
+        account = routes[0][0]
+        state = self._board.state(account.protocol, account.ext_user)
+        raise NotOnline(f"Your account {account.ext_user} is {_in_words(state)}")
+
+    # ------------------------------------------------------------ PUBLISH
+    def _published_presence(self) -> Presence | None:
+        """The presence in the body; OFFLINE for a removal; None for a refresh (RFC 3903 §4.1)."""
+        body = self._body()
+        if self._expires() == 0:
+            return OFFLINE
+        if not body:
+            if not self._ksr.pv.get("$hdr(SIP-If-Match)"):
+                raise BadRequest("A PUBLISH without a body needs SIP-If-Match")
+            return None
+        kind = content.parse_content_type(self._text("$cT"))
+        if kind.media_type != PIDF_TYPE:
+            raise UnsupportedBody(f"{kind.media_type} is not understood; send {PIDF_TYPE}")
+        return pidf.parse(body, kind.parameters.get("charset"))
+
+    def _handle_publish(self) -> None:
+        if self._text("$hdr(Event)").partition(";")[0].strip() not in ("presence", ""):
+            return
+        presentity = _parsed(self._text("$ru"))
+        presence = self._published_presence()
+        expires_at = time.time() + self._expires()
+        self._set_presence(presentity, presence, expires_at)
+
+    def _set_presence(self, user: SipAddress, presence: Presence | None, expires_at: float) -> None:
+        rows = self._rows(user)
+        if not rows:
+            raise NoAccount(f"{user.uri} has no IM account")
+        call_id = self._text("$ci")
+        for place, row in enumerate(rows):
+            spec, keep = _spec(row), place == 0
+            command: Command
+            if presence is None:
+                command = ExtendPresence(spec, expires_at, keep, call_id)
+            else:
+                command = SetPresence(spec, presence.activity, presence.note, expires_at, keep, call_id)
+            self._hand_over(row, command)
+
+    def _handle_register(self, expires: int) -> None:
+        if self._settings.connect_on != "register":
+            return
+        presence = AVAILABLE if expires > 0 else OFFLINE
+        user = _parsed(self._text("$tu"))
+        if self._rows(user):
+            self._set_presence(user, presence, time.time() + expires)
+
+    # ------------------------------------------------------------ SUBSCRIBE
+    def _handle_subscribe(self, uri: str, expires: int) -> None:
+        if self._text("$hdr(Event)").partition(";")[0].strip() != "presence":
+            return
+        watcher = _parsed(self._text("$fu"))
+        # within a dialog the request URI is this server's own contact
+        presentity = _parsed(uri or self._text("$tu" if self._ksr.pv.get("$tt") else "$ru"))
+        contacts = self._contacts(presentity)
+        if not contacts:
+            raise NoContact(f"{presentity.uri} is no IM contact")
+        routes = list(self._routes(watcher, contacts))
+        if not routes:
+            raise NoAccount(f"{watcher.uri} has no account on {contacts[0].protocol}")
+        seconds = expires if expires >= 0 else self._expires()
+        dialog = f"{self._text('$ci')};{self._text('$ft')}"
+        for account, contact in routes:
+            watch = Watch(_spec(account), contact.name, presentity.uri, dialog, time.time() + seconds if seconds else 0)
+            self._hand_over(account, watch)
+
+    # ------------------------------------------------------------ helpers
+    def _hand_over(self, account: Row, command: Command) -> None:
+        """To the worker that owns the account. Raises Overloaded."""
+        worker = owner_of(account.protocol, account.ext_user, self._settings.workers)
+        if not self._board.ready(worker):
+            raise Overloaded(f"IM worker {worker} is not running: purple.workers is at most Kamailio's children")
+        self._channels.send(worker, encode(command))
+
+    def _text(self, variable: str) -> str:
+        """A pseudo-variable's value, empty where there is none."""
+        value = self._ksr.pv.get(variable)
+        return "" if value is None else str(value)
+
+    def _body(self) -> bytes:
+        """The body's octets: KEMI hands over text, so what is not UTF-8 comes hexadecimal."""
+        try:
+            return self._text("$rb").encode()
+        except UnicodeDecodeError:
+            return bytes.fromhex(self._text("$(rb{s.encode.hexa})"))
+
+    def _expires(self) -> int:
+        """RFC 3261 §20.19: seconds; a value that cannot be read counts as 3600."""
+        value = self._text("$hdr(Expires)").strip()
+        if not value:
+            return DEFAULT_EXPIRES
+        return min(int(value), 2**31) if value.isascii() and value.isdigit() else DEFAULT_EXPIRES
+
+
+def _kindred(row: Row, contact: ImContact) -> bool:
+    return plugin_of(row.protocol) == plugin_of(contact.protocol)
+
+
+def _is_self(row: Row, contact: ImContact) -> bool:
+    plugin = plugin_of(row.protocol)
+    return normalize_im_name(plugin, row.ext_user) == normalize_im_name(plugin, contact.name)
+
+
+def _in_words(state: State) -> str:
+    words = {State.CONNECTING: "still connecting", State.ERROR: "not connected: see purplectl status"}
+    return words.get(state, "offline: publish your presence first")
+
+
+def _spec(row: Row) -> AccountSpec:
+    return AccountSpec(row.protocol, row.ext_user, row.sip_user, row.password, row.options, row.error)

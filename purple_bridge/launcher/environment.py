@@ -1,0 +1,79 @@
+"""Owns what the process gets besides its configuration: the command line and the environment."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import purple_bridge
+from purple_bridge.launcher.state import StateDirectory
+from purple_bridge.launcher.versions import LIBPURPLE, Kamailio
+
+PROJECT_ROOT = Path(purple_bridge.__file__).resolve().parent.parent
+INSTALLED = (Path(sysconfig.get_path("data")) / "share/kamailio-purple", Path("/usr/share/kamailio-purple"))
+SHARED_MEGABYTES = 256
+PRIVATE_MEGABYTES = 16
+
+# what makes libpurple, GLib or a plugin look for a desktop, and the secret that the command line of this tool may use
+UNWANTED = (
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DESKTOP_SESSION",
+    "GNOME_DESKTOP_SESSION_ID",
+    "KDE_FULL_SESSION",
+    "XAUTHORITY",
+    "XDG_CURRENT_DESKTOP",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PURPLE_DB_URL",
+)
+
+
+def default_config() -> Path | None:
+    """The kamailio.cfg of the checkout, else the installed one, else None."""
+    places = (directory / "kamailio.cfg" for directory in (PROJECT_ROOT, *INSTALLED))
+    return next((place for place in places if place.exists()), None)
+
+
+def default_script() -> Path:
+    """The route script that comes with this package."""
+    return PROJECT_ROOT / "kemi" / "gateway.py"
+
+
+def command_line(kamailio: Kamailio, wrapper: Path) -> list[str]:
+    """Kamailio in the foreground, log on stderr; the kernel ends it when its parent ends (prctl(2))."""
+    return [
+        *("setpriv", "--pdeathsig", "SIGTERM"),
+        kamailio.program,
+        *("-DD", "-E"),
+        *("-m", str(SHARED_MEGABYTES), "-M", str(PRIVATE_MEGABYTES)),
+        *("-f", str(wrapper)),
+    ]
+
+
+def environment(state: StateDirectory, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Kamailio: our packages for its Python, libpurple's symbols for the protocol plugins."""
+    kept = {name: value for name, value in inherited.items() if name not in UNWANTED}
+    return {
+        **kept,
+        "HOME": str(state.path),
+        "LD_PRELOAD": _joined(kept.get("LD_PRELOAD"), LIBPURPLE, " "),
+        "PYTHONPATH": _joined(python_path(), kept.get("PYTHONPATH"), os.pathsep),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def python_path() -> str:
+    """The checkout, then the packages of the environment that runs this: the embedded Python knows neither."""
+    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    return os.pathsep.join([str(PROJECT_ROOT), *sorted(packages)])
+
+
+def _joined(first: str | None, second: str | None, separator: str) -> str:
+    return separator.join(part for part in (first, second) if part)

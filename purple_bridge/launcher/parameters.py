@@ -1,0 +1,99 @@
+"""Owns the names of the ``purple.NAME`` parameters of kamailio.cfg and how they become ``#!define`` lines.
+
+Must not know what the gateway does with a value: the gateway checks them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from purple_bridge.errors import ConfigurationError
+
+STRINGS = (
+    "db_url",
+    "db_table",
+    "httpProxy_host",
+    "gateway_domain",
+    "connect_on",
+    "authorize",
+    "state_dir",
+    "rpc_socket",
+    "internal",
+)
+NUMBERS = ("httpProxy_port", "workers", "auth")
+# what `purplectl run` itself decides; `auth` follows from WITH_AUTH
+LAUNCHERS_OWN = ("state_dir", "rpc_socket", "auth")
+SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)
+
+
+class PseudoVariables(Protocol):
+    def get(self, name: str) -> object: ...
+
+
+class Ksr(Protocol):
+    """What reading needs of the KSR object."""
+
+    pv: PseudoVariables
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, str]:
+    """``purple.NAME=VALUE`` texts as a mapping of NAME to VALUE.
+
+    Raises ConfigurationError for another form, an unknown name (with the names there are), a value that a
+    line of kamailio.cfg cannot hold, or a number that is none.
+    """
+    return dict(_parse_setting(text) for text in texts)
+
+
+def _parse_setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    prefix, dot, name = key.strip().partition(".")
+    if not equals or prefix != "purple" or not dot:
+        raise ConfigurationError(f"--set {key}: write purple.NAME=VALUE")
+    if name not in SETTABLE:
+        raise ConfigurationError(f"--set purple.{name}: unknown; there are {', '.join(SETTABLE)}")
+    check_value(name, value)
+    return name, value
+
+
+def check_value(name: str, value: str) -> None:
+    """ConfigurationError if the value is no number where one is needed, or has a control character."""
+    if name in NUMBERS and not (value.isascii() and value.isdigit() and len(value) <= 9):
+        raise ConfigurationError(f"purple.{name}: {value!r} is not a number")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ConfigurationError(f"purple.{name}: the value must not contain control characters")
+
+
+def define_lines(values: Mapping[str, str]) -> list[str]:
+    """One ``#!define`` line for each parameter, for a file that includes kamailio.cfg."""
+    return [
+        f"#!define {define_name(name)} {value if name in NUMBERS else quoted(value)}" for name, value in values.items()
+    ]
+
+
+def define_name(name: str) -> str:
+    return f"PURPLE_{name.upper()}"
+
+
+def quoted(value: str) -> str:
+    """A string literal of kamailio.cfg: only ``"`` and ``\\`` are special in it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquoted(literal: str) -> str:
+    """The reverse of quoted(); a text without quotes is returned as it is."""
+    if len(literal) < 2 or not (literal.startswith('"') and literal.endswith('"')):
+        return literal
+    return re.sub(r"\\(.)", r"\1", literal[1:-1])
+
+
+def read_parameters(ksr: Ksr) -> dict[str, str]:
+    """All parameters inside Kamailio, from the defines of kamailio.cfg; also in mod_init and child_init.
+
+    ``$sel(cfg_get.purple.NAME)`` gives a value only while a request is handled: in mod_init it is empty, and
+    Kamailio 5.6 then crashes when it is evaluated in child_init.
+    """
+    values = {name: ksr.pv.get(f"$def({define_name(name)})") for name in (*STRINGS, *NUMBERS)}
+    return {name: unquoted(str(value)) for name, value in values.items() if value is not None}

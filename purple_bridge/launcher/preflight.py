@@ -1,0 +1,122 @@
+"""Owns the checks of an installation: versions, modules, libpurple, database, permissions, each a finding in words."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import column, func, select, table
+from sqlalchemy.exc import SQLAlchemyError
+
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.tables import table_name
+from purple_bridge.db.urls import location_url, redacted, sqlalchemy_url
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.launcher.versions import (
+    Kamailio,
+    check_libpurple,
+    check_python,
+    check_version,
+    find_kamailio,
+    missing_packages,
+)
+
+Level = Literal["ok", "warn", "fail"]
+USUAL_PROTOCOLS = {"prpl-jabber", "prpl-irc", "prpl-simple"}
+FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `purplectl check`; the ``text`` of a fail says what to do."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+def check_programs(db_url: str) -> Iterator[Finding]:
+    """Kamailio, its modules and its Python, libpurple."""
+    try:
+        kamailio = find_kamailio()
+    except ConfigurationError as error:
+        yield Finding("fail", "kamailio", str(error))
+        return
+    yield _finding("kamailio", partial(check_version, kamailio), f"version {kamailio.version_text}")
+    yield from _modules(kamailio, db_url.partition(":")[0])
+    yield _finding("python", partial(check_python, kamailio), "Kamailio embeds the Python of this environment")
+    yield _finding("libpurple", check_libpurple, "can be loaded")
+
+
+def _modules(kamailio: Kamailio, database: str) -> Iterator[Finding]:
+    missing = missing_packages(kamailio, database)
+    for package, modules in missing.items():
+        yield Finding("fail", "modules", f"{', '.join(modules)} missing: apt-get install {package}")
+    if not missing:
+        yield Finding("ok", "modules", "all that kamailio.cfg loads are installed")
+
+
+def check_database(db_url: str, mapping: str) -> Iterator[Finding]:
+    """The database answers and has the tables. ``mapping``: purple.db_table."""
+    try:
+        mapping = table_name(mapping, sqlalchemy_url(db_url).get_backend_name())
+        location = location_url(db_url)
+    except ConfigurationError as error:
+        yield Finding("fail", "database", str(error))
+        return
+    for url, name in ((db_url, "version"), (db_url, "subscriber"), (db_url, mapping), (location, "location")):
+        finding = _finding("database", partial(_read_table, url, name), f"{redacted(url)}: {name} can be read")
+        yield finding
+        if finding.level == "fail":
+            return
+
+
+def _read_table(db_url: str, name: str) -> None:
+    engine = make_engine(db_url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(select(func.count(column("id"))).select_from(table(name)))
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        raise ConfigurationError(
+            f"{redacted(db_url)}: {name} cannot be read ({reason}); start the database, or run purplectl db create"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def check_protocols() -> Finding:
+    """The protocol plugins that libpurple finds; starts libpurple in this process."""
+    from purple_bridge.libpurple.plugins import list_protocols  # noqa: PLC0415 - loads the C library
+
+    found = {protocol.id for protocol in list_protocols()}
+    missing = USUAL_PROTOCOLS - found
+    if not found:
+        return Finding("fail", "plugins", "libpurple finds no protocol plugin: apt-get install libpurple0")
+    if missing:
+        return Finding("warn", "plugins", f"{', '.join(sorted(missing))} missing: apt-get install libpurple0")
+    return Finding("ok", "plugins", ", ".join(sorted(found)))
+
+
+def check_permissions(state: Path, private: tuple[Path, ...]) -> Iterator[Finding]:
+    """The state directory exists, and nobody else can read the files with passwords in them."""
+    if not state.is_dir():
+        yield Finding("warn", "permissions", f"{state} does not exist yet; purplectl run makes it")
+        return
+    for path in private:
+        if path.exists() and path.stat().st_mode & FOR_OTHERS:
+            yield Finding("fail", "permissions", f"{path} holds passwords and others can read it: chmod go= {path}")
+            return
+    yield Finding("ok", "permissions", f"{state}: files with passwords are private")
+
+
+def _finding(subject: str, check: Callable[[], None], fine: str) -> Finding:
+    try:
+        check()
+    except ConfigurationError as error:
+        return Finding("fail", subject, str(error))
+    return Finding("ok", subject, fine)

@@ -1,0 +1,122 @@
+"""Owns what must be installed, and finding it: Kamailio and its modules, their Python, libpurple, schema files."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from purple_bridge.errors import ConfigurationError
+
+LIBPURPLE = "libpurple.so.0"
+SCHEMAS = (Path("/usr/share/kamailio"), Path("/usr/local/share/kamailio"))
+
+# Debian package -> the modules of kamailio.cfg that it has
+CORE_MODULES = (
+    "jsonrpcs ctl cfg_rpc kex corex tm tmx sl rr pv maxfwd usrloc registrar textops siputils sanity cfgutils xlog "
+    "kemix auth auth_db"
+)
+PACKAGES = {
+    "kamailio": CORE_MODULES.split(),
+    "kamailio-presence-modules": ["presence", "presence_xml", "pua", "pua_rpc"],
+    "kamailio-python3-modules": ["app_python3"],
+}
+DATABASE_PACKAGES = {
+    "sqlite": ("kamailio-sqlite-modules", "db_sqlite"),
+    "mysql": ("kamailio-mysql-modules", "db_mysql"),
+    "postgres": ("kamailio-postgres-modules", "db_postgres"),
+}
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kamailio:
+    """The installed server. ``module_directories``: where it looks for its modules."""
+
+    program: str
+    version: Version
+    module_directories: tuple[Path, ...]
+
+    @property
+    def version_text(self) -> str:
+        return ".".join(map(str, self.version))
+
+    @property
+    def threads_mode(self) -> bool:
+        """app_python3 has the parameter ``threads_mode``, and needs it for a second Python thread."""
+        return self.version >= (6, 0, 1)
+
+    def module(self, name: str) -> Path | None:
+        """The file of a module, None if it is not installed."""
+        files = (directory / f"{name}.so" for directory in self.module_directories)
+        return next((file for file in files if file.exists()), None)
+
+
+def find_kamailio() -> Kamailio:
+    """The kamailio on the PATH. Raises ConfigurationError if there is none."""
+    program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise ConfigurationError("kamailio is not installed: apt-get install kamailio")
+    text = _output([program, "-I"])
+    version = re.search(r"Version: kamailio (\d+)\.(\d+)\.(\d+)", text)
+    paths = re.search(r"Default paths to modules: (\S+)", text)
+    if version is None or paths is None:
+        raise ConfigurationError(f"{program} -I does not tell its version")
+    major, minor, patch = map(int, version.groups())
+    return Kamailio(program, (major, minor, patch), tuple(Path(path) for path in paths[1].split(":")))
+
+
+def check_version(kamailio: Kamailio) -> None:
+    """Raises ConfigurationError for a Kamailio whose app_python3 cannot run a second Python thread.
+
+    Before 5.6 it is untested, 5.8 clears Python's error state before it takes the lock, 6.0.0 lacks threads_mode.
+    """
+    if (5, 6, 0) <= kamailio.version < (5, 8, 0) or kamailio.threads_mode:
+        return
+    raise ConfigurationError(
+        f"Kamailio {kamailio.version_text} cannot run the gateway's threads; install 5.6, 5.7, or 6.0.1 or later"
+    )
+
+
+def missing_packages(kamailio: Kamailio, database: str) -> dict[str, list[str]]:
+    """Debian package -> its modules that are missing. ``database``: sqlite, mysql or postgres."""
+    package, module = DATABASE_PACKAGES[database]
+    needed = {**PACKAGES, package: [module]}
+    absent = {name: [each for each in modules if kamailio.module(each) is None] for name, modules in needed.items()}
+    return {name: modules for name, modules in absent.items() if modules}
+
+
+def check_python(kamailio: Kamailio) -> None:
+    """Raises ConfigurationError unless app_python3 embeds the Python that runs this, so both load our packages."""
+    module = kamailio.module("app_python3")
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    linked = re.search(r"libpython(\d+\.\d+)", _output(["ldd", str(module)])) if module else None
+    if linked is not None and linked[1] != ours:
+        raise ConfigurationError(
+            f"Kamailio embeds Python {linked[1]}, this environment is Python {ours}; make it with python{linked[1]} -m venv"
+        )
+
+
+def check_libpurple() -> None:
+    """Raises ConfigurationError if the library cannot be loaded."""
+    try:
+        ctypes.CDLL(LIBPURPLE)
+    except OSError as error:
+        raise ConfigurationError(f"{error}; apt-get install libpurple0") from error
+
+
+def schema_directory(driver: str) -> Path:
+    """Kamailio's own table definitions: ``db_sqlite``, ``mysql`` or ``postgres``."""
+    for base in SCHEMAS:
+        if (base / driver).is_dir():
+            return base / driver
+    raise ConfigurationError(f"{SCHEMAS[0] / driver} is missing: apt-get install kamailio-sqlite-modules")
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=False).stdout

@@ -1,0 +1,118 @@
+"""Owns the text of ``kamailio-run.cfg``: defines, listeners and aliases, then the kamailio.cfg that was asked for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from purple_bridge.db.urls import location_url
+from purple_bridge.launcher.listeners import Listener, is_ip_address
+from purple_bridge.launcher.parameters import define_lines, quoted
+from purple_bridge.launcher.state import StateDirectory, write_private
+from purple_bridge.launcher.versions import schema_directory
+
+INTERNAL_PROCESSES = 2
+SCHEMES = {"sqlite": "WITH_SQLITE", "mysql": "WITH_MYSQL", "postgres": "WITH_POSTGRES"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that one start of the gateway depends on.
+
+    ``parameters``: the ``purple.NAME`` values as texts, complete with ``db_url``, ``internal`` and ``workers``.
+    ``threads_mode``: this Kamailio has app_python3's ``threads_mode``.
+    """
+
+    config: Path
+    script: Path
+    state: StateDirectory
+    listeners: tuple[Listener, ...]
+    domains: tuple[str, ...]
+    parameters: Mapping[str, str]
+    auth: bool = True
+    threads_mode: bool = False
+
+    @property
+    def db_url(self) -> str:
+        return self.parameters["db_url"]
+
+    @property
+    def workers(self) -> int:
+        return int(self.parameters["workers"])
+
+    @property
+    def udp_listeners(self) -> list[Listener]:
+        return [listener for listener in self.listeners if listener.protocol == "udp"]
+
+
+def write_wrapper(run: Run) -> None:
+    """Write the file that Kamailio is started with; it holds the database password, so its mode is 0600."""
+    write_private(run.state.wrapper, wrapper_text(run))
+
+
+def wrapper_text(run: Run) -> str:
+    lines = [
+        "#!KAMAILIO",
+        "# Written by `purplectl run` at every start: change its options instead.",
+        *(f"#!define {feature}" for feature in _features(run)),
+        *define_lines(run.parameters),
+        *_server_defines(run),
+        f"children={run.workers}",
+        *_listen_lines(run),
+        *(f"alias={quoted(domain)}" for domain in run.domains if not is_ip_address(domain)),
+        f"include_file {quoted(str(run.config))}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _features(run: Run) -> list[str]:
+    hosts = {listener.host for listener in run.listeners}
+    features = {
+        SCHEMES[run.db_url.partition(":")[0]]: True,
+        "WITH_AUTH": run.auth,
+        "WITH_TCP": any(listener.protocol == "tcp" for listener in run.listeners),
+        "WITH_MHOMED": hosts != {"127.0.0.1"},
+        "WITH_THREADS_MODE": run.threads_mode,
+    }
+    return [name for name, wanted in features.items() if wanted]
+
+
+def _server_defines(run: Run) -> list[str]:
+    values = {
+        "KEMI_SCRIPT": str(run.script),
+        "CTL_SOCKET": f"unix:{run.state.ctl_socket}",
+        "INTERNAL_URI": f"sip:{run.parameters['internal']}",
+        "LOCATION_DB_URL": location_url(run.db_url),
+        "PUA_DB_URL": _pua_url(run),
+    }
+    return [f"#!define {name} {quoted(value)}" for name, value in values.items()]
+
+
+def _listen_lines(run: Run) -> list[str]:
+    """The first UDP listener comes first: its processes get the ranks from 1, in which libpurple runs."""
+    ordered = [*run.udp_listeners, *(other for other in run.listeners if other.protocol != "udp")]
+    return [
+        *(f"listen={listener}" for listener in ordered),
+        f"socket_workers={INTERNAL_PROCESSES}",
+        f'listen=udp:{run.parameters["internal"]} name "internal"',
+    ]
+
+
+def _pua_url(run: Run) -> str:
+    return f"sqlite:///{run.state.pua_database}" if run.db_url.startswith("sqlite:") else run.db_url
+
+
+def create_pua_database(run: Run) -> None:
+    """An empty SQLite file for Kamailio's pua module, which must have one but need not remember anything.
+
+    What pua published is gone with the presence module's memory, so its old records would only be wrong.
+    """
+    if not run.db_url.startswith("sqlite:"):
+        return
+    run.state.pua_database.unlink(missing_ok=True)
+    with sqlite3.connect(run.state.pua_database) as connection:
+        for part in ("standard", "presence"):
+            connection.executescript((schema_directory("db_sqlite") / f"{part}-create.sql").read_text())
+    connection.close()

@@ -1,0 +1,18 @@
+"""ctypes bindings for libpurple 2: owns everything that is C, knows nothing of SIP or of the rest of the package.
+
+``c``            declarations: functions, structures, constants, as in libpurple's header files
+``callbacks``    Python functions that C may call: they log and never raise into C
+``glib``         GLib's main loop, timers, file descriptor watches, lists
+``eventloop``    libpurple's event-loop operations on GLib
+``core``         start and stop of one libpurple per process
+``accounts``     accounts, their options, connection and status
+``buddies``      the contact list of an account and what it knows of each contact
+``events``       what libpurple reports, as one Protocol for the application to implement
+``requests``     questions libpurple asks a user, answered without one
+``dns``          name look-ups without the processes libpurple would fork
+``plugins``      the protocol plugins installed and the options they declare
+``text``         markup and UTF-8
+
+``bytes`` at the C edge, ``str`` above it.  Everything but ``plugins.list_protocols`` must be called in the thread
+that called ``core.Core.start``: libpurple has no locks.
+"""

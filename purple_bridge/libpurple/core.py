@@ -1,0 +1,236 @@
+"""Start and stop of one libpurple per process: owns the order of initialisation and the operations installed."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_void_p
+from typing import Any
+
+from . import c, eventloop, glib
+from .accounts import UI, Account, account_at
+from .callbacks import callback, guarded, operations
+from .dns import Resolver
+from .events import AuthorizationRequest, ConnectionError, Events, ReceivedMessage
+from .glib import decode
+from .requests import Requests
+
+logger = logging.getLogger(__name__)
+
+_P, _S, _I = c_void_p, c_char_p, c_int
+_Connected = CFUNCTYPE(None, _P)
+_Failed = CFUNCTYPE(None, _P, _I, _S)
+_Authorize = CFUNCTYPE(_P, _P, _S, _S, _S, _S, _I, _P, _P, _P)
+_Close = CFUNCTYPE(None, _P)
+_WriteIm = CFUNCTYPE(None, _P, _S, _S, _I, c_long)
+_WriteConv = CFUNCTYPE(None, _P, _S, _S, _S, _I, c_long)
+_Receiving = CFUNCTYPE(_I, _P, ctypes.POINTER(_S), ctypes.POINTER(_S), _P, ctypes.POINTER(_I), _P)
+_BuddyStatus = CFUNCTYPE(None, _P, _P, _P, _P)
+_Buddy = CFUNCTYPE(None, _P, _P)
+_Node = CFUNCTYPE(None, _P)
+_Print = CFUNCTYPE(None, _I, _S, _S)
+_IsEnabled = CFUNCTYPE(_I, _I, _S)
+
+# set so that libpurple and the libraries below it start no helper process and look for no desktop
+_NO_DESKTOP = ("DISPLAY", "GNOME_DESKTOP_SESSION_ID", "KDE_FULL_SESSION", "DESKTOP_SESSION")
+
+PURPLE_DEBUG_FATAL = 5  # debug.h; its "errors" are part of every normal start
+
+
+# a directory nobody can make: libpurple cannot write its files, which would hold account data
+NOWHERE = "/dev/null/libpurple"
+
+
+class _Silent:
+    """``Events`` for a libpurple that is only asked for its plugins."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+class Core:
+    """One libpurple; start it once per process, after the fork, in the thread that runs the loop."""
+
+    _process: int | None = None
+
+    def __init__(self, events: Events | None = None) -> None:
+        self._events: Any = events or _Silent()
+        self._signals: list[Any] = []
+        self._resolver = Resolver()
+
+    def start(self) -> None:
+        """RuntimeError when libpurple does not start, or was started in this process before."""
+        if Core._process == os.getpid():
+            raise RuntimeError("libpurple runs in this process already")
+        self._before_init()
+        if not c.purple.purple_core_init(UI):
+            raise RuntimeError("purple_core_init failed")
+        Core._process = os.getpid()
+        self._after_init()
+
+    def quit(self) -> None:
+        """Sign every account off and end; a process cannot start it again."""
+        self._resolver.close()
+        c.purple.purple_core_quit()
+
+    def use_http_proxy(self, host: str, port: int) -> None:
+        """All accounts connect through this HTTP proxy (proxy.h)."""
+        info = c.purple.purple_proxy_info_new()
+        c.purple.purple_proxy_info_set_type(info, c.PURPLE_PROXY_HTTP)
+        c.purple.purple_proxy_info_set_host(info, host.encode())
+        c.purple.purple_proxy_info_set_port(info, port)
+        c.purple.purple_global_proxy_set_info(info)
+
+    def _before_init(self) -> None:
+        for variable in _NO_DESKTOP:
+            os.environ.pop(variable, None)
+        # without an address, the D-Bus library would start a bus of its own
+        os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={NOWHERE}"
+        c.purple.purple_util_set_user_dir(NOWHERE.encode())
+        debug = operations(
+            c.DebugUiOps,
+            print=callback(_Print, _log),
+            is_enabled=callback(_IsEnabled, _is_logged, 0),
+        )
+        c.purple.purple_debug_set_ui_ops(debug)
+        eventloop.install()
+        c.purple.purple_core_set_ui_ops(operations(c.CoreUiOps))
+
+    def _after_init(self) -> None:
+        c.purple.purple_set_blist(c.purple.purple_blist_new())
+        c.purple.purple_network_force_online()
+        self._set_preferences()
+        self._resolver.install()
+        Requests(self._events).install()
+        self._install_account_ops()
+        self._install_conversation_ops()
+        self._connect_signals()
+
+    def _set_preferences(self) -> None:
+        c.purple.purple_prefs_set_string(b"/purple/away/auto_reply", b"never")
+        c.purple.purple_prefs_set_string(b"/purple/away/idle_reporting", b"none")
+        for name in (b"/purple/logging/log_ims", b"/purple/logging/log_chats", b"/purple/logging/log_system"):
+            c.purple.purple_prefs_set_bool(name, 0)
+
+    def _install_account_ops(self) -> None:
+        accounts = operations(
+            c.AccountUiOps,
+            request_authorize=callback(_Authorize, self._authorization_requested, 0),
+            close_account_request=callback(_Close, lambda _handle: None),
+        )
+        c.purple.purple_accounts_set_ui_ops(accounts)
+        connections = operations(
+            c.ConnectionUiOps,
+            connected=callback(_Connected, self._connected),
+            disconnected=callback(_Connected, self._disconnected),
+            report_disconnect_reason=callback(_Failed, self._failed),
+        )
+        c.purple.purple_connections_set_ui_ops(connections)
+        nothing = callback(_Node, lambda _node: None)
+        # with these set, libpurple does not write blist.xml (blist.h)
+        lists = operations(c.BlistUiOps, save_node=nothing, remove_node=nothing, save_account=nothing)
+        c.purple.purple_blist_set_ui_ops(lists)
+
+    def _install_conversation_ops(self) -> None:
+        conversations = operations(
+            c.ConversationUiOps,
+            write_im=callback(_WriteIm, self._write_im),
+            write_conv=callback(_WriteConv, self._write_conv),
+        )
+        c.purple.purple_conversations_set_ui_ops(conversations)
+
+    def _connect_signals(self) -> None:
+        conversations = c.purple.purple_conversations_get_handle()
+        self._connect(conversations, b"receiving-im-msg", _Receiving, self._receiving)
+        contacts = c.purple.purple_blist_get_handle()
+        self._connect(contacts, b"buddy-status-changed", _BuddyStatus, self._buddy_status_changed)
+        self._connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
+        self._connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
+
+    def _connect(self, instance: int, name: bytes, kind: Any, function: Any) -> None:
+        pointer = kind(guarded(function, 0))
+        self._signals.append(pointer)
+        handle = ctypes.cast(pointer, c_void_p)
+        c.purple.purple_signal_connect(instance, name, handle, handle, None)
+
+    # ------------------------------------------------------------ connections
+    def _account_of(self, connection: int) -> Account | None:
+        return account_at(c.purple_quick.purple_connection_get_account(connection))
+
+    def _connected(self, connection: int) -> None:
+        account = self._account_of(connection)
+        if account:
+            self._events.connected(account)
+
+    def _disconnected(self, connection: int) -> None:
+        account = self._account_of(connection)
+        if account:
+            self._events.disconnected(account)
+
+    def _failed(self, connection: int, reason: int, text: bytes) -> None:
+        account = self._account_of(connection)
+        if account:
+            fatal = bool(c.purple_quick.purple_connection_error_is_fatal(reason))
+            self._events.connection_failed(account, ConnectionError(reason, decode(text), fatal))
+
+    def _authorization_requested(
+        self, pointer: int, who: bytes, _id: bytes, _alias: bytes, message: bytes, on_list: int, *answers: int
+    ) -> int:
+        account = account_at(pointer)
+        yes, no, data = answers
+        if account:
+            request = AuthorizationRequest(
+                who=decode(who),
+                message=decode(message),
+                on_list=bool(on_list),
+                authorize=lambda: c.AuthorizationFunction(yes)(data),
+                deny=lambda: c.AuthorizationFunction(no)(data),
+            )
+            self._events.authorization_requested(account, request)
+        return 0
+
+    # ------------------------------------------------------------ messages
+    def _receiving(self, pointer: int, sender: Any, text: Any, _conv: int, flags: Any, _data: int) -> int:
+        """Taken here, libpurple makes no conversation, whose history would grow without end.
+
+        A delayed message goes on to ``_write_im``: only there libpurple tells when it was written.
+        """
+        account = account_at(pointer)
+        if account is None or flags[0] & c.PURPLE_MESSAGE_DELAYED:
+            return 0
+        message = ReceivedMessage(decode(sender[0]), decode(text[0]), flags[0], 0)
+        self._events.message_received(account, message)
+        return 1
+
+    def _write_im(self, conversation: int, who: bytes | None, text: bytes, flags: int, sent_at: int) -> None:
+        account = account_at(c.purple_quick.purple_conversation_get_account(conversation))
+        if account and flags & c.PURPLE_MESSAGE_RECV:
+            name = who or c.purple_quick.purple_conversation_get_name(conversation)
+            self._events.message_received(account, ReceivedMessage(decode(name), decode(text), flags, sent_at))
+        glib.call_soon(lambda: c.purple.purple_conversation_destroy(conversation))
+
+    def _write_conv(
+        self, conversation: int, _name: bytes, _alias: bytes, text: bytes, flags: int, _sent_at: int
+    ) -> None:
+        account = account_at(c.purple_quick.purple_conversation_get_account(conversation))
+        if flags & (c.PURPLE_MESSAGE_SYSTEM | c.PURPLE_MESSAGE_ERROR):
+            self._events.notified(account, decode(text))
+
+    # ------------------------------------------------------------ contacts
+    def _buddy_status_changed(self, buddy: int, _old: int, _new: int, _data: int) -> None:
+        self._buddy_changed(buddy, 0)
+
+    def _buddy_changed(self, buddy: int, _data: int) -> None:
+        account = account_at(c.purple_quick.purple_buddy_get_account(buddy))
+        if account:
+            self._events.buddy_changed(account, decode(c.purple_quick.purple_buddy_get_name(buddy)))
+
+
+def _is_logged(level: int, _category: bytes) -> int:
+    return int(level >= PURPLE_DEBUG_FATAL or logger.isEnabledFor(logging.DEBUG))
+
+
+def _log(level: int, category: bytes, text: bytes) -> None:
+    severity = logging.WARNING if level >= PURPLE_DEBUG_FATAL else logging.DEBUG
+    logger.log(severity, "libpurple %s: %s", decode(category), decode(text).strip())

@@ -1,0 +1,154 @@
+"""Name look-ups for libpurple in threads: its own resolvers fork, inherit descriptors and leave zombies.
+
+dnsquery.h PurpleDnsQueryUiOps, dnssrv.h PurpleSrvTxtQueryUiOps.  The answer is handed to libpurple in the loop's
+thread, and only while the query still lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from ctypes import CFUNCTYPE, c_char_p, c_int, c_void_p
+from typing import Any
+
+import dns.exception
+import dns.resolver
+
+from . import c, glib
+from .callbacks import callback, operations
+from .glib import decode
+
+logger = logging.getLogger(__name__)
+
+RESOLVER_THREADS = 4
+LOOKUP_SECONDS = 10.0
+SRV_RECORD = 33  # dnssrv.c T_SRV: the type of a query is its DNS record type
+
+_Resolve = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
+_Destroy = CFUNCTYPE(None, c_void_p)
+_Resolved = CFUNCTYPE(None, c_void_p, c_void_p)
+_Failed = CFUNCTYPE(None, c_void_p, c_char_p)
+
+LookUp = Callable[[], list[Any]]
+MakeList = Callable[[list[Any]], Any]
+
+
+class Resolver:
+    """Owns the look-up threads and knows which queries libpurple still waits for."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="purple-dns")
+        self._pending: set[int] = set()
+
+    def install(self) -> None:
+        """purple_dnsquery_set_ui_ops and purple_srv_txt_query_set_ui_ops"""
+        destroy = callback(_Destroy, self._pending.discard)
+        hosts = operations(c.DnsQueryUiOps, resolve_host=callback(_Resolve, self._host, 0), destroy=destroy)
+        c.purple.purple_dnsquery_set_ui_ops(hosts)
+        services = operations(c.SrvTxtQueryUiOps, resolve=callback(_Resolve, self._service, 0), destroy=destroy)
+        c.purple.purple_srv_txt_query_set_ui_ops(services)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _host(self, query: int, resolved: int, failed: int) -> int:
+        host = decode(c.purple_quick.purple_dnsquery_get_host(query))
+        port = c.purple_quick.purple_dnsquery_get_port(query)
+        self._start(query, resolved, failed, lambda: _addresses(host, port), _address_list)
+        return 1
+
+    def _service(self, query: int, resolved: int, failed: int) -> int:
+        name = decode(c.purple_quick.purple_srv_txt_query_get_query(query))
+        if c.purple_quick.purple_srv_txt_query_get_type(query) == SRV_RECORD:
+            self._start(query, resolved, failed, lambda: _services(name), _service_list)
+        else:
+            self._start(query, resolved, failed, lambda: _texts(name), _text_list)
+        return 1
+
+    def _start(self, query: int, resolved: int, failed: int, look_up: LookUp, make_list: MakeList) -> None:
+        self._pending.add(query)
+
+        def deliver(future: Future[list[Any]]) -> None:
+            if not future.cancelled():
+                glib.call_soon(lambda: self._answer(query, future, resolved, failed, make_list))
+
+        self._threads.submit(look_up).add_done_callback(deliver)
+
+    def _answer(self, query: int, future: Future[list[Any]], resolved: int, failed: int, make_list: MakeList) -> None:
+        if query not in self._pending:  # libpurple gave it up, and may have freed it
+            return
+        self._pending.discard(query)
+        error = future.exception()
+        if error is not None or not future.result():
+            _Failed(failed)(query, (str(error) if error else "no such record").encode())
+        else:
+            _Resolved(resolved)(query, make_list(future.result()))
+
+
+def _addresses(host: str, port: int) -> list[bytes]:
+    """Socket addresses (struct sockaddr) of ``host``, IPv6 and IPv4 in the system's order of preference."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [_sockaddr(family, address) for family, _, _, _, address in found]
+
+
+def _sockaddr(family: int, address: tuple[Any, ...]) -> bytes:
+    if family == socket.AF_INET6:
+        host, port, flow, scope = address
+        raw = ipaddress.IPv6Address(host.partition("%")[0]).packed
+        return struct.pack("=HHI16sI", family, socket.htons(port), flow, raw, scope)
+    host, port = address
+    return struct.pack("=HH4s8x", family, socket.htons(port), ipaddress.IPv4Address(host).packed)
+
+
+def _resolve(name: str, record: str) -> list[Any]:
+    try:
+        return list(dns.resolver.resolve(name, record, lifetime=LOOKUP_SECONDS))
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return []
+
+
+def _services(name: str) -> list[tuple[str, int]]:
+    """(host, port) of an SRV name, RFC 2782's lowest priority first."""
+    records = sorted(_resolve(name, "SRV"), key=lambda record: (record.priority, -record.weight))
+    return [(record.target.to_text(omit_final_dot=True), record.port) for record in records]
+
+
+def _texts(name: str) -> list[bytes]:
+    return [b"".join(record.strings) for record in _resolve(name, "TXT")]
+
+
+def _allocate(content: bytes) -> int:
+    """A copy that libpurple frees with g_free."""
+    pointer: int = c.glib_quick.g_malloc0(len(content))
+    ctypes.memmove(pointer, content, len(content))
+    return pointer
+
+
+def _address_list(addresses: list[bytes]) -> Any:
+    """GSList of pairs: the length, then the sockaddr (dnsquery.h)."""
+    head = None
+    for content in addresses:
+        head = c.glib_quick.g_slist_append(head, len(content))
+        head = c.glib_quick.g_slist_append(head, _allocate(content))
+    return head
+
+
+def _service_list(services: list[tuple[str, int]]) -> Any:
+    head: Any = None
+    for order, (host, port) in enumerate(services):
+        response = c.SrvResponse(host.encode()[:255], port, 0, order)
+        head = c.glib_quick.g_list_append(head, _allocate(bytes(response)))
+    return ctypes.cast(head, c_void_p)
+
+
+def _text_list(texts: list[bytes]) -> Any:
+    head: Any = None
+    for text in texts:
+        response = c.TxtResponse(c.glib_quick.g_strdup(text))
+        head = c.glib_quick.g_list_append(head, _allocate(bytes(response)))
+    return ctypes.cast(head, c_void_p)

@@ -1,0 +1,189 @@
+"""Owns what presence means here, and its tables for libpurple and RPID; must not know XML, SIP or ctypes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+
+MAX_NOTE = 1_000
+"""Characters of a note; a longer one is cut."""
+
+
+class Show(StrEnum):
+    """How available someone is. CHAT, DND, AWAY and XA are the values of XMPP's ``<show/>`` (RFC 6121 §4.7.2.1)."""
+
+    CHAT = "chat"
+    AVAILABLE = "available"
+    DND = "dnd"
+    AWAY = "away"
+    XA = "xa"
+    OFFLINE = "offline"
+
+
+# Controls, surrogates and the two noncharacters: what XML 1.0 §2.2 cannot write, and DEL and C1 with them.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean_note(text: str) -> str:
+    """One line of at most ``MAX_NOTE`` characters: white space folded, controls removed.
+
+    The cut never parts a letter from its combining marks.
+    """
+    clean = " ".join(_UNWRITABLE.sub("", " ".join(text.split())).split())
+    end = min(len(clean), MAX_NOTE)
+    while 0 < end < len(clean) and unicodedata.combining(clean[end]):
+        end -= 1
+    return clean[:end].rstrip()
+
+
+# Most available first. Who does not want to be disturbed is at least there, so DND comes before AWAY,
+# as in libpurple's own order.
+_ORDER = (Show.CHAT, Show.AVAILABLE, Show.DND, Show.AWAY, Show.XA, Show.OFFLINE)
+_RANK = {show: len(_ORDER) - place for place, show in enumerate(_ORDER)}
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What one person, phone or IM contact shows of itself.
+
+    ``open``: can be written to (RFC 3863 §4.1.4); exactly if ``activity`` is not OFFLINE, else ValueError.
+    ``note``: cleaned by ``clean_note``. ``idle_since``: an aware datetime (else ValueError), None if active.
+    """
+
+    open: bool
+    activity: Show
+    note: str = ""
+    idle_since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.open == (self.activity is Show.OFFLINE):
+            raise ValueError(f"open={self.open} contradicts {self.activity}")
+        if self.idle_since is not None and self.idle_since.tzinfo is None:
+            raise ValueError("idle_since needs a time zone")
+        object.__setattr__(self, "note", clean_note(self.note))
+
+
+OFFLINE = Presence(open=False, activity=Show.OFFLINE)
+AVAILABLE = Presence(open=True, activity=Show.AVAILABLE)
+
+
+def most_available(presences: Iterable[Presence]) -> Presence:
+    """Several phones of one user as one: the most available wins (RFC 8048 §6.2), OFFLINE for none.
+
+    Among equals, who is not idle, or was active last, then who has a note, then the first.
+    """
+    return max(presences, key=_rank, default=OFFLINE)
+
+
+def _rank(presence: Presence) -> tuple[int, bool, float, bool]:
+    idle = presence.idle_since
+    last_active = idle.timestamp() if idle else 0.0
+    return _RANK[presence.activity], idle is None, last_active, presence.note != ""
+
+
+# --- libpurple -------------------------------------------------------------------------------------------
+
+
+class StatusPrimitive(IntEnum):
+    """``PurpleStatusPrimitive`` of libpurple's status.h."""
+
+    UNSET = 0
+    OFFLINE = 1
+    AVAILABLE = 2
+    UNAVAILABLE = 3
+    INVISIBLE = 4
+    AWAY = 5
+    EXTENDED_AWAY = 6
+    MOBILE = 7
+    TUNE = 8
+    MOOD = 9
+
+
+SHOW_OF_PRIMITIVE = {
+    StatusPrimitive.UNSET: Show.OFFLINE,
+    StatusPrimitive.OFFLINE: Show.OFFLINE,
+    StatusPrimitive.AVAILABLE: Show.AVAILABLE,
+    StatusPrimitive.UNAVAILABLE: Show.DND,
+    StatusPrimitive.INVISIBLE: Show.OFFLINE,  # who hides must not be shown
+    StatusPrimitive.AWAY: Show.AWAY,
+    StatusPrimitive.EXTENDED_AWAY: Show.XA,
+    StatusPrimitive.MOBILE: Show.AVAILABLE,  # reached on a mobile phone: can be written to
+    StatusPrimitive.TUNE: Show.AVAILABLE,  # TUNE and MOOD come beside a status, and only online
+    StatusPrimitive.MOOD: Show.AVAILABLE,
+}
+
+PRIMITIVE_OF_SHOW = {
+    Show.CHAT: StatusPrimitive.AVAILABLE,
+    Show.AVAILABLE: StatusPrimitive.AVAILABLE,
+    Show.DND: StatusPrimitive.UNAVAILABLE,
+    Show.AWAY: StatusPrimitive.AWAY,
+    Show.XA: StatusPrimitive.EXTENDED_AWAY,
+    Show.OFFLINE: StatusPrimitive.OFFLINE,
+}
+
+CHAT_STATUS_ID = "freeforchat"
+"""The id of the status by which libpurple's XMPP tells CHAT from AVAILABLE; the primitive is the same."""
+
+
+def show_from_status(primitive: int, status_id: str = "") -> Show:
+    """What a libpurple status means. A primitive this table does not know counts as AVAILABLE."""
+    if primitive == StatusPrimitive.AVAILABLE and status_id == CHAT_STATUS_ID:
+        return Show.CHAT
+    return _SHOW_BY_NUMBER.get(primitive, Show.AVAILABLE)
+
+
+_SHOW_BY_NUMBER = {int(primitive): show for primitive, show in SHOW_OF_PRIMITIVE.items()}
+
+
+# --- RPID ------------------------------------------------------------------------------------------------
+
+ACTIVITY_OF_SHOW = {
+    Show.CHAT: None,
+    Show.AVAILABLE: None,
+    Show.DND: "busy",
+    Show.AWAY: "away",
+    Show.XA: "away",
+    Show.OFFLINE: None,
+}
+
+# Every activity of RFC 4480 §3.2, by what it means to someone who wants to write: DND where a message
+# would disturb, AWAY where nobody is at the device for a while, XA where for long.
+SHOW_OF_ACTIVITY = {
+    "appointment": Show.DND,
+    "away": Show.AWAY,
+    "breakfast": Show.AWAY,
+    "busy": Show.DND,
+    "dinner": Show.AWAY,
+    "holiday": Show.XA,
+    "in-transit": Show.AWAY,
+    "looking-for-work": Show.AVAILABLE,
+    "lunch": Show.AWAY,
+    "meal": Show.AWAY,
+    "meeting": Show.DND,
+    "on-the-phone": Show.DND,
+    "other": Show.AVAILABLE,
+    "performance": Show.DND,
+    "permanent-absence": Show.XA,
+    "playing": Show.AWAY,
+    "presentation": Show.DND,
+    "shopping": Show.AWAY,
+    "sleeping": Show.XA,
+    "spectator": Show.AWAY,
+    "steering": Show.DND,
+    "travel": Show.XA,
+    "tv": Show.AWAY,
+    "unknown": Show.AVAILABLE,
+    "vacation": Show.XA,
+    "working": Show.AVAILABLE,
+    "worship": Show.DND,
+}
+
+
+def show_from_activities(activities: Iterable[str]) -> Show | None:
+    """What RPID activities mean together: the least available. None where none of them says anything."""
+    known = [SHOW_OF_ACTIVITY[name] for name in activities if name in SHOW_OF_ACTIVITY]
+    return min(known, key=_RANK.__getitem__, default=None)

@@ -1,0 +1,92 @@
+"""One gateway in one Kamailio: what is made before the fork, and what each worker process starts after it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from purple_bridge import app_python3, logs
+from purple_bridge.board import AccountBoard
+from purple_bridge.channels import Channels
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.functions import PurpleFunctions
+from purple_bridge.settings import Settings, read_settings
+from purple_bridge.worker.thread import LoopThread
+from purple_bridge.worker.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Made once, in the parent, by ``install``; lives on through reloads of the script."""
+
+    current: Runtime | None = None
+
+    def __init__(self, ksr: Any) -> None:
+        """Raises ConfigurationError: Kamailio then logs it and does not start."""
+        self.settings = read_settings(lambda name: ksr.pv.get(f"$sel(cfg_get.purple.{name})"))
+        version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
+        app_python3.check_version(version, app_python3.threads_mode())
+        self._native_threads = app_python3.threads_mode() == 1
+        _check_database(self.settings)
+        self._resource = _resource(Path(self.settings.state_dir))
+        self._channels = Channels(self.settings.workers)
+        self._board = AccountBoard(self.settings.workers)
+        self.functions = PurpleFunctions(ksr, self.settings, self._channels, self._board)
+        app_python3.on_child_init(self._child_init)
+
+    def _child_init(self, rank: int) -> None:
+        """In every SIP worker; those of rank 1 to purple.workers run a libpurple."""
+        logs.set_up(f"worker {rank}")
+        self.functions.open_mapping()
+        if rank > self.settings.workers:
+            return
+        worker = Worker(self.settings, rank, self._channels, self._board, self._resource)
+        LoopThread(worker).start()
+        app_python3.let_threads_run(self._native_threads)
+        logger.info("libpurple is up")
+
+
+def install(ksr: Any) -> None:
+    """Add ``KSR.purple`` to Kamailio's KEMI object; call it in the script's mod_init, also when it is reloaded."""
+    logs.set_up("main")
+    try:
+        if Runtime.current is None:
+            Runtime.current = Runtime(ksr)
+    except ConfigurationError as error:
+        logger.error("%s", error)
+        raise
+    ksr.purple = Runtime.current.functions
+
+
+def _check_database(settings: Settings) -> None:
+    """The table can be read; nothing of the connection is left when the workers are forked."""
+    engine = make_engine(settings.db_url)
+    try:
+        Mapping(engine, settings.db_table).accounts_of("nobody@nowhere.invalid")
+    except DatabaseUnavailable as error:
+        cause = " ".join(str(error.__cause__).split())[:200]
+        raise ConfigurationError(
+            f"purple.db_url: table {settings.db_table} cannot be read ({cause}); run purplectl db create"
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def _resource(state_dir: Path) -> str:
+    """This gateway's own XMPP resource, the same after a restart: a server then replaces the session that died.
+
+    Shared with another client it would be a resource conflict, which is fatal.
+    """
+    path = state_dir / "resource"
+    if not path.exists():
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f"resource.{os.getpid()}")
+        temporary.write_text(f"purple-{secrets.token_hex(4)}")
+        temporary.replace(path)
+    return path.read_text().strip()

@@ -1,0 +1,96 @@
+"""The parameters ``purple.NAME`` of kamailio.cfg, read and checked once at the start; docs/parameters.md lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from purple_bridge.addresses import GatewayDomain
+from purple_bridge.errors import ConfigurationError
+
+CONNECT_ON = ("publish", "register", "start")
+AUTHORIZE = ("ask", "accept", "deny")
+MAX_WORKERS = 64
+
+Read = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What kamailio.cfg says; ``internal`` is the internal listener's HOST:PORT."""
+
+    db_url: str
+    db_table: str
+    http_proxy_host: str
+    http_proxy_port: int
+    workers: int
+    gateway: GatewayDomain
+    connect_on: str
+    authorize: str
+    state_dir: str
+    rpc_socket: str
+    internal: str
+
+
+def read_settings(read: Read) -> Settings:
+    """``read(name)``: the value of ``purple.NAME``, None where kamailio.cfg does not define it.
+
+    Raises ConfigurationError naming the first parameter that is missing or wrong.
+    """
+    return Settings(
+        db_url=_text(read, "db_url"),
+        db_table=_identifier(read, "db_table"),
+        http_proxy_host=_text(read, "httpProxy_host", required=False),
+        http_proxy_port=_number(read, "httpProxy_port", 0, 65535),
+        workers=_number(read, "workers", 1, MAX_WORKERS),
+        gateway=GatewayDomain(_text(read, "gateway_domain")),
+        connect_on=_choice(read, "connect_on", CONNECT_ON),
+        authorize=_choice(read, "authorize", AUTHORIZE),
+        state_dir=_text(read, "state_dir"),
+        rpc_socket=_text(read, "rpc_socket"),
+        internal=_endpoint(read, "internal"),
+    )
+
+
+def _value(read: Read, name: str) -> Any:
+    value = read(name)
+    if value is None:
+        raise ConfigurationError(f'purple.{name} is missing in kamailio.cfg; add: purple.{name} = … desc "…"')
+    return value
+
+
+def _text(read: Read, name: str, required: bool = True) -> str:
+    text = str(_value(read, name)).strip()
+    if required and not text:
+        raise ConfigurationError(f"purple.{name} is empty in kamailio.cfg; give it a value")
+    return text
+
+
+def _number(read: Read, name: str, least: int, most: int) -> int:
+    text = _text(read, name)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be a number from {least} to {most}")
+    return int(text)
+
+
+def _choice(read: Read, name: str, choices: tuple[str, ...]) -> str:
+    text = _text(read, name)
+    if text not in choices:
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be one of {', '.join(choices)}")
+    return text
+
+
+def _identifier(read: Read, name: str) -> str:
+    text = _text(read, name)
+    if not text.isidentifier():
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be a table's name (letters, digits, _)")
+    return text
+
+
+def _endpoint(read: Read, name: str) -> str:
+    text = _text(read, name)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of the internal listener")
+    return text

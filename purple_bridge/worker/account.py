@@ -1,0 +1,308 @@
+"""One external account: owns its connection, its retries and what waits for it; does not know SIP or the database.
+
+One external account is one object, whoever maps to it (libpurple's purple_account_new returns the existing one): the
+SIP users that want it online are counted, the most available of them is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from purple_bridge.addresses import normalize_im_name
+from purple_bridge.board import State
+from purple_bridge.commands import AccountSpec, SendMessage
+from purple_bridge.libpurple import accounts as purple_accounts
+from purple_bridge.libpurple import glib, plugins
+from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
+from purple_bridge.libpurple.text import escape
+from purple_bridge.ownership import plugin_of
+from purple_bridge.presence import OFFLINE, PRIMITIVE_OF_SHOW, Presence, Show, most_available, show_from_status
+from purple_bridge.worker import reconnect
+from purple_bridge.worker.contacts import WatchedContact
+
+logger = logging.getLogger(__name__)
+
+MOST_PENDING = 1000
+GTALK_SERVER = "talk.google.com"
+
+
+class Host(Protocol):
+    """What an account needs of its worker."""
+
+    resource: str
+
+    def submit_login(self, login: Callable[[], None]) -> None: ...
+
+    def account_changed(self, account: OwnedAccount) -> None: ...
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What one SIP user wants; ``expires_at``: Unix seconds, 0: never."""
+
+    presence: Presence
+    expires_at: float = 0.0
+
+    def over(self, now: float) -> bool:
+        return 0 < self.expires_at <= now
+
+
+class OwnedAccount:
+    """States: offline → connecting → online, or error, from which it is tried again unless that is of no use."""
+
+    def __init__(self, spec: AccountSpec, host: Host) -> None:
+        self._host = host
+        self._spec = spec
+        self.sip_users: tuple[str, ...] = (spec.sip_user,)
+        self.state = State.OFFLINE
+        self.error = ""
+        self.since = time.time()
+        self.retries = 0
+        self.wanted: dict[str, Wanted] = {}
+        self.watched: dict[str, WatchedContact] = {}
+        self.requests: dict[str, AuthorizationRequest] = {}
+        self.pending: deque[SendMessage] = deque()
+        self.purple: purple_accounts.Account | None = None
+        self._retry_timer = 0
+        self._login_submitted = False
+
+    @property
+    def protocol(self) -> str:
+        return self._spec.protocol
+
+    @property
+    def ext_user(self) -> str:
+        return self._spec.ext_user
+
+    @property
+    def plugin(self) -> str:
+        return plugin_of(self._spec.protocol)
+
+    def contact_key(self, name: str) -> str:
+        """What makes two names the same contact of this account."""
+        return normalize_im_name(self.plugin, name)
+
+    # ------------------------------------------------------------ what SIP users want
+    def want(self, sip_user: str, wanted: Wanted) -> None:
+        """Sign on with this presence, or, where it is closed, no longer for this user."""
+        if wanted.presence.open:
+            self.wanted[sip_user] = wanted
+        else:
+            self.wanted.pop(sip_user, None)
+        self._follow()
+
+    def extend(self, sip_user: str, expires_at: float) -> bool:
+        """A refreshed presence; false when there is none to refresh."""
+        wanted = self.wanted.get(sip_user)
+        if wanted is None:
+            return False
+        wanted.expires_at = expires_at
+        return True
+
+    def expire(self, now: float) -> list[str]:
+        """RFC 3903 §4.1: what is not refreshed is gone. Returns the users whose presence ended."""
+        over = [user for user, wanted in self.wanted.items() if wanted.over(now)]
+        for user in over:
+            del self.wanted[user]
+        if over:
+            self._follow()
+        return over
+
+    def renew(self, spec: AccountSpec, sip_users: tuple[str, ...] | None = None) -> None:
+        """The row may have changed: another password or option signs on anew."""
+        if sip_users is not None:
+            self.sip_users = sip_users
+            self.wanted = {user: wanted for user, wanted in self.wanted.items() if user in sip_users}
+        elif spec.sip_user not in self.sip_users:
+            self.sip_users = (*self.sip_users, spec.sip_user)
+        before, self._spec = self._spec, spec
+        if (before.password, before.options, before.error) != (spec.password, spec.options, spec.error):
+            self._start_over()
+        elif sip_users is not None and not self.wanted:
+            self._follow()
+
+    def _start_over(self) -> None:
+        if self.purple is not None:
+            self.purple.delete()
+            self.purple = None
+        self._change(State.OFFLINE)
+        self.retries = 0
+        self._follow()
+
+    def _follow(self) -> None:
+        """Make the connection what the users want."""
+        if not self.wanted:
+            self._sign_off()
+        elif self.state is State.ONLINE:
+            self._show()
+        elif self.state is State.OFFLINE or not self._will_retry():
+            self._sign_on()
+
+    def _will_retry(self) -> bool:
+        return self.state is State.CONNECTING or self._retry_timer != 0 or self._login_submitted
+
+    def _presence(self) -> Presence:
+        return most_available([wanted.presence for wanted in self.wanted.values()])
+
+    # ------------------------------------------------------------ connection
+    def _sign_on(self) -> None:
+        if self._login_submitted:
+            return
+        self._login_submitted = True
+        if self.state is State.OFFLINE:
+            self._change(State.CONNECTING)
+        self._host.submit_login(self._login)
+
+    def _login(self) -> None:
+        self._login_submitted = False
+        if not self.wanted or self.state is State.ONLINE:
+            return
+        try:
+            account = self.purple = self.purple or self._make()
+        except (purple_accounts.UnknownProtocol, ValueError) as error:
+            self._change(State.ERROR, str(error))
+            return
+        account.connect(self._spec.password)
+        self._show()
+
+    def _make(self) -> purple_accounts.Account:
+        """Raises UnknownProtocol, or ValueError with what is wrong with the row."""
+        if self._spec.error:
+            raise ValueError(self._spec.error)
+        account = purple_accounts.Account(self.plugin, self._username())
+        if account.needs_password and not self._spec.password:
+            account.delete()
+            raise ValueError("no password: set it with purplectl account set")
+        account.clear_options()
+        for name, value in self._options():
+            account.set_option(name, value)
+        return account
+
+    def _username(self) -> str:
+        if self.plugin == "prpl-jabber" and "/" not in self.ext_user:
+            return f"{self.ext_user}/{self._host.resource}"
+        return self.ext_user
+
+    def _options(self) -> list[tuple[str, bool | int | str]]:
+        """The row's options in the types the plugin declares; ValueError names a wrong one."""
+        declared = {
+            option.name: option
+            for protocol in plugins.installed_protocols()
+            if protocol.id == self.plugin
+            for option in protocol.options
+        }
+        given = dict(self._spec.options)
+        if self._spec.protocol == "gtalk":
+            given.setdefault("connect_server", GTALK_SERVER)
+        unknown = sorted(given.keys() - declared.keys())
+        if unknown:
+            raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
+        return [(name, plugins.convert(declared[name], value)) for name, value in given.items()]
+
+    def _show(self) -> None:
+        presence = self._presence()
+        if self.purple is not None and presence.open:
+            self.purple.set_status(PRIMITIVE_OF_SHOW[presence.activity], presence.note)
+
+    def _sign_off(self) -> None:
+        self._stop_retrying()
+        self.requests.clear()
+        if self.purple is not None and not self.purple.disconnected:
+            self.purple.disconnect()
+        self._change(State.OFFLINE)
+
+    def _stop_retrying(self) -> None:
+        if self._retry_timer:
+            glib.remove(self._retry_timer)
+            self._retry_timer = 0
+        self.retries = 0
+
+    def remove(self) -> None:
+        """The row is gone."""
+        self.wanted.clear()
+        self._sign_off()
+        if self.purple is not None:
+            self.purple.delete()
+            self.purple = None
+
+    # ------------------------------------------------------------ what libpurple reports
+    def connected(self) -> None:
+        self._stop_retrying()
+        self._change(State.ONLINE)
+        for contact in self.watched.values():
+            self._ask_for(contact)
+        while self.pending and self.state is State.ONLINE:
+            self._send(self.pending.popleft())
+
+    def failed(self, error: ConnectionError) -> None:
+        """The connection is about to end; it is tried again unless that cannot help."""
+        self._change(State.ERROR, error.text)
+        if self.wanted and not error.fatal:
+            self._retry()
+
+    def disconnected(self) -> None:
+        if self.state is State.ONLINE:  # without an error: the server closed it, or we did
+            self._change(State.OFFLINE)
+            if self.wanted:
+                self._retry()
+
+    def _retry(self) -> None:
+        if not self._retry_timer:
+            self.retries += 1
+            self._retry_timer = glib.add_timer(reconnect.delay(self.retries), self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._retry_timer = 0
+        if self.wanted:
+            self._sign_on()
+
+    def _change(self, state: State, error: str = "") -> None:
+        """Once per change: a try that fails again in the same way changes nothing."""
+        if (state, error) == (self.state, self.error):
+            return
+        self.state, self.error, self.since = state, error, time.time()
+        level = logging.WARNING if state is State.ERROR else logging.INFO
+        logger.log(
+            level, "account %s %s: %s%s", self.protocol, self.ext_user, state.word, f": {error}" if error else ""
+        )
+        self._host.account_changed(self)
+
+    # ------------------------------------------------------------ messages and contacts
+    def send(self, message: SendMessage) -> None:
+        """Write now, or when the account is online again."""
+        if self.state is State.ONLINE:
+            self._send(message)
+        elif len(self.pending) < MOST_PENDING:
+            self.pending.append(message)
+        else:
+            logger.error("[%s] lost: %d messages wait for %s already", message.call_id, MOST_PENDING, self.ext_user)
+
+    def _send(self, message: SendMessage) -> None:
+        result = self.purple.send_im(message.contact, escape(message.text)) if self.purple else -1
+        if result < 0:
+            logger.error("[%s] %s did not take the message to %s", message.call_id, self.ext_user, message.contact)
+        else:
+            logger.debug("[%s] sent to %s", message.call_id, message.contact)
+
+    def watch(self, contact: WatchedContact) -> None:
+        """Ask for the contact's presence, now or once online."""
+        self.watched[self.contact_key(contact.name)] = contact
+        if self.state is State.ONLINE:
+            self._ask_for(contact)
+
+    def _ask_for(self, contact: WatchedContact) -> None:
+        if self.purple is not None:
+            self.purple.add_buddy(contact.name)
+
+    def presence_of(self, name: str) -> Presence:
+        """What the account sees of a contact; OFFLINE while it is not online itself."""
+        status = self.purple.buddy_status(name) if self.purple and self.state is State.ONLINE else None
+        show = show_from_status(status.primitive) if status else Show.OFFLINE
+        if status is None or show is Show.OFFLINE:
+            return OFFLINE
+        return Presence(open=True, activity=show, note=status.message)

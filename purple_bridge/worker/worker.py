@@ -1,0 +1,411 @@
+"""Joins the parts of one worker: commands in, libpurple's events out; the only module that knows all the parts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from purple_bridge import pidf
+from purple_bridge.addresses import SipAddress
+from purple_bridge.board import AccountBoard, BoardFull, State
+from purple_bridge.channels import Channels
+from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, decode
+from purple_bridge.db.mapping import Account as Row
+from purple_bridge.db.presence import WantedPresence
+from purple_bridge.libpurple import glib
+from purple_bridge.libpurple.accounts import Account
+from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
+from purple_bridge.libpurple.core import Core
+from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
+from purple_bridge.libpurple.text import strip
+from purple_bridge.ownership import account_digest, owner_of
+from purple_bridge.presence import AVAILABLE, Presence, Show
+from purple_bridge.settings import Settings
+from purple_bridge.worker.account import OwnedAccount, Wanted
+from purple_bridge.worker.contacts import WatchedContact
+from purple_bridge.worker.control import ControlServer, socket_path
+from purple_bridge.worker.logins import LoginQueue
+from purple_bridge.worker.rpc import RpcClient
+from purple_bridge.worker.sip_out import PUBLISH_SECONDS, SipSender
+from purple_bridge.worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
+SWEEP_SECONDS = 1.0
+POLL_SECONDS = 3.0
+PUBLISH_INTERVAL = 1.0  # pua needs the answer to one PUBLISH before it can send the next with its ETag
+PUBLISH_AGAIN = PUBLISH_SECONDS / 2
+
+
+class Worker:
+    """Owns this process's accounts; implements libpurple's ``Events`` and the accounts' ``Host``."""
+
+    def __init__(self, settings: Settings, number: int, channels: Channels, board: AccountBoard, resource: str) -> None:
+        self.resource = resource
+        self._settings, self._number = settings, number
+        self._channels, self._board = channels, board
+        self._accounts: dict[bytes, OwnedAccount] = {}
+        self._of_purple: dict[int, OwnedAccount] = {}
+        self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
+        self._dirty: set[tuple[bytes, str]] = set()
+
+    def start(self) -> None:
+        """In the loop's thread, before the loop runs. Raises RuntimeError or OSError."""
+        settings = self._settings
+        self._core = Core(self)
+        self._core.start()
+        if settings.http_proxy_host:
+            self._core.use_http_proxy(settings.http_proxy_host, settings.http_proxy_port)
+        self._logins = LoginQueue(settings.workers)
+        self._store = Store(settings.db_url, settings.db_table)
+        run = Path(settings.state_dir) / "run"
+        self._sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"), settings.internal)
+        commands = {"ping": self._ping, "status": self._status}
+        self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
+        glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
+        glib.add_timer(SWEEP_SECONDS, self._sweep)
+        glib.add_timer(POLL_SECONDS, self._poll)
+        self._board.set_ready(self._number, True)
+        self._store.presences(self._restore)
+        if settings.connect_on == "start":
+            self._store.all_accounts(self._start_all)
+
+    # ------------------------------------------------------------ commands from the SIP workers
+    def _receive(self, _descriptor: int, _condition: int) -> None:
+        for _ in range(FRAMES_AT_ONCE):
+            frame = self._channels.receive(self._number)
+            if not frame:
+                return
+            try:
+                self._handle(decode(frame))
+            except Exception:  # one bad command must not stop the others
+                logger.exception("a command failed")
+
+    def _handle(self, command: Command) -> None:
+        match command:
+            case SendMessage():
+                self._send(command)
+            case SetPresence():
+                self._set_presence(command)
+            case ExtendPresence():
+                self._extend_presence(command)
+            case Watch():
+                self._watch(command)
+
+    def _send(self, message: SendMessage) -> None:
+        account = self._accounts.get(account_digest(message.protocol, message.ext_user))
+        if account is None:
+            logger.error("[%s] lost: no account %s here", message.call_id, message.ext_user)
+        elif not self._answers_request(account, message):
+            account.send(message)
+
+    def _answers_request(self, account: OwnedAccount, message: SendMessage) -> bool:
+        """ "yes" or "no" to a contact that asked to see the user's presence is the answer to that."""
+        word = message.text.strip().lower()
+        key = account.contact_key(message.contact)
+        if word not in ("yes", "no") or key not in account.requests:
+            return False
+        request = account.requests.pop(key)
+        (request.authorize if word == "yes" else request.deny)()
+        logger.info("[%s] %s answered %s to %s", message.call_id, message.sip_user, word, request.who)
+        return True
+
+    def _set_presence(self, command: SetPresence) -> None:
+        account = self._account(command.account)
+        show = Show(command.show)
+        presence = Presence(open=show is not Show.OFFLINE, activity=show, note=command.note)
+        account.want(command.account.sip_user, Wanted(presence, command.expires_at))
+        if command.keep:
+            self._keep(command.account.sip_user, Wanted(presence, command.expires_at))
+
+    def _extend_presence(self, command: ExtendPresence) -> None:
+        account = self._account(command.account)
+        user = command.account.sip_user
+        if not account.extend(user, command.expires_at):
+            # the publication is there, so the user is: our own memory of it is what was lost
+            account.want(user, Wanted(AVAILABLE, command.expires_at))
+        if command.keep:
+            self._keep(user, account.wanted[user])
+
+    def _keep(self, sip_user: str, wanted: Wanted) -> None:
+        if not wanted.presence.open:
+            self._store.delete_presence(sip_user)
+            return
+        status = json.dumps({"show": wanted.presence.activity, "note": wanted.presence.note})
+        self._store.save_presence(WantedPresence(sip_user, int(wanted.expires_at), status))
+
+    def _watch(self, command: Watch) -> None:
+        account = self._account(command.account)
+        key = account.contact_key(command.contact)
+        contact = account.watched.get(key)
+        if contact is None:
+            if command.expires_at <= time.time():
+                return
+            contact = WatchedContact(command.contact, SipAddress.parse(command.contact_uri))
+            account.watch(contact)
+        contact.watch(command.dialog, command.expires_at, time.time())
+        self._publish_soon(account, key)
+
+    # ------------------------------------------------------------ accounts
+    def _account(self, spec: AccountSpec) -> OwnedAccount:
+        digest = account_digest(*spec.key)
+        account = self._accounts.get(digest)
+        if account is None:
+            account = self._accounts[digest] = OwnedAccount(spec, self)
+        else:
+            account.renew(spec)
+        return account
+
+    def _mine(self, rows: Iterable[Row]) -> list[AccountSpec]:
+        workers = self._settings.workers
+        return [spec_of(row) for row in rows if owner_of(row.protocol, row.ext_user, workers) == self._number]
+
+    def _restore(self, presences: list[WantedPresence] | None) -> None:
+        """After a restart: the accounts come back without anybody's help."""
+        kept = {presence.sip_user: presence for presence in presences or []}
+
+        def sign_on(accounts: dict[str, tuple[Row, ...]] | None) -> None:
+            for user, rows in (accounts or {}).items():
+                for spec in self._mine(rows):
+                    self._account(spec).want(user, _kept(kept[user]))
+
+        if kept:
+            self._store.accounts_of(list(kept), sign_on)
+
+    def _start_all(self, rows: list[Row] | None) -> None:
+        """purple.connect_on = start"""
+        for spec in self._mine(rows or []):
+            account = self._account(spec)
+            if spec.sip_user not in account.wanted:
+                account.want(spec.sip_user, Wanted(AVAILABLE))
+
+    def _sweep(self) -> bool:
+        """Once a second: presences and subscriptions that nobody refreshed."""
+        now = time.time()
+        for digest, account in self._accounts.items():
+            account.expire(now)
+            for key, contact in account.watched.items():
+                contact.expire(now)
+                if not contact.watched or now - contact.published_at > PUBLISH_AGAIN:
+                    self._dirty.add((digest, key))
+        self._flush(now)
+        return True
+
+    def _poll(self) -> bool:
+        """See changed rows: passwords, options, rows that are gone."""
+        pairs = {(account.protocol, account.ext_user): digest for digest, account in self._accounts.items()}
+        if pairs:
+            self._store.rows(list(pairs), lambda rows: self._rows_read(rows, pairs))
+        return True
+
+    def _rows_read(
+        self, rows: dict[tuple[str, str], tuple[Row, ...]] | None, pairs: dict[tuple[str, str], bytes]
+    ) -> None:
+        for pair, found in (rows or {}).items():
+            account = self._accounts.get(pairs[pair])
+            if account is None:
+                continue
+            if found:
+                account.renew(spec_of(found[0]), tuple(dict.fromkeys(row.sip_user for row in found)))
+            else:
+                self._forget(pairs[pair], account)
+
+    def _forget(self, digest: bytes, account: OwnedAccount) -> None:
+        logger.info("account %s %s: its row is gone", account.protocol, account.ext_user)
+        for key in account.watched:
+            account.watched[key].dialogs.clear()
+            self._publish(account, key)
+        account.remove()
+        del self._accounts[digest]
+
+    def submit_login(self, login: Callable[[], None]) -> None:
+        self._logins.submit(login)
+
+    def account_changed(self, account: OwnedAccount) -> None:
+        """Tell the SIP workers, and the watchers of the account's contacts."""
+        try:
+            self._board.set_state(account.protocol, account.ext_user, account.state)
+        except BoardFull as error:
+            logger.error("%s", error)
+        if account.purple is not None:
+            self._of_purple[account.purple.pointer] = account
+        if account.state is not State.CONNECTING:
+            for key in account.watched:
+                self._publish_soon(account, key)
+
+    # ------------------------------------------------------------ libpurple's events
+    def _owner(self, purple: Account) -> OwnedAccount | None:
+        account = self._of_purple.get(purple.pointer)
+        if account is None or account.purple is not purple:
+            account = next((one for one in self._accounts.values() if one.purple is purple), None)
+            if account is not None:
+                self._of_purple[purple.pointer] = account
+        return account
+
+    def connected(self, purple: Account) -> None:
+        if account := self._owner(purple):
+            account.connected()
+
+    def connection_failed(self, purple: Account, error: ConnectionError) -> None:
+        if account := self._owner(purple):
+            account.failed(error)
+
+    def disconnected(self, purple: Account) -> None:
+        if account := self._owner(purple):
+            account.disconnected()
+
+    def notified(self, purple: Account | None, text: str) -> None:
+        account = self._owner(purple) if purple else None
+        logger.info("libpurple says%s: %s", f" to {account.ext_user}" if account else "", text)
+
+    def message_received(self, purple: Account, message: ReceivedMessage) -> None:
+        account = self._owner(purple)
+        # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages
+        if account is None or not message.flags & PURPLE_MESSAGE_RECV:
+            return
+        text = strip(message.html)
+        self._with_address(
+            account, message.sender, lambda sender: self._deliver(account, sender, text, message.sent_at)
+        )
+
+    def _deliver(self, account: OwnedAccount, sender: SipAddress, text: str, sent_at: int) -> None:
+        for user in account.sip_users:
+            call_id = self._sip.message(sender, address_of(user), text, sent_at)
+            logger.debug("[%s] from %s to %s", call_id, sender.uri, user)
+
+    def authorization_requested(self, purple: Account, request: AuthorizationRequest) -> None:
+        account = self._owner(purple)
+        if account is None:
+            return
+        key = account.contact_key(request.who)
+        policy = self._settings.authorize
+        if policy == "accept" or key in account.watched:  # who is watched by the user may watch the user
+            request.authorize()
+        elif policy == "deny":
+            request.deny()
+        else:
+            account.requests[key] = request
+            question = f"{key} asks to see when you are online. Answer yes or no."
+            self._with_address(account, request.who, lambda sender: self._deliver(account, sender, question, 0))
+
+    def buddy_changed(self, purple: Account, name: str) -> None:
+        account = self._owner(purple)
+        if account is not None and account.contact_key(name) in account.watched:
+            self._publish_soon(account, account.contact_key(name))
+
+    # ------------------------------------------------------------ contacts
+    def _with_address(self, account: OwnedAccount, name: str, done: Callable[[SipAddress], None]) -> None:
+        """Call ``done`` with the contact's SIP address: in the order of the calls, also when the database is asked."""
+        pair = (account.protocol, account.contact_key(name))
+        if pair in self._waiting:
+            self._waiting[pair].append(done)
+            return
+        rows = self._store.cached_owners(*pair)
+        if rows is not None:
+            done(self._address(pair, rows))
+            return
+        self._waiting[pair] = [done]
+        self._store.owners(*pair, lambda found: self._resolved(pair, found))
+
+    def _resolved(self, pair: tuple[str, str], rows: tuple[Row, ...] | None) -> None:
+        address = self._address(pair, rows or ())
+        for done in self._waiting.pop(pair):
+            done(address)
+
+    def _address(self, pair: tuple[str, str], rows: tuple[Row, ...]) -> SipAddress:
+        """A contact with a row is known by its SIP user, any other by its address at the gateway."""
+        return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(*pair)
+
+    # ------------------------------------------------------------ presence into SIP
+    def _publish_soon(self, account: OwnedAccount, key: str) -> None:
+        if not self._dirty:
+            glib.call_soon(lambda: self._flush(time.time()))
+        self._dirty.add((account_digest(account.protocol, account.ext_user), key))
+
+    def _flush(self, now: float) -> None:
+        """Publish what changed; what was published a moment ago waits for the next sweep."""
+        dirty, self._dirty = self._dirty, set()
+        for digest, key in dirty:
+            account = self._accounts.get(digest)
+            contact = account.watched.get(key) if account else None
+            if account is None or contact is None:
+                continue
+            if now - contact.published_at < PUBLISH_INTERVAL:
+                self._dirty.add((digest, key))
+            else:
+                self._publish(account, key)
+
+    def _publish(self, account: OwnedAccount, key: str) -> None:
+        contact, now = account.watched[key], time.time()
+        identifier = blake2b(f"{account.protocol}\0{account.ext_user}\0{key}".encode(), digest_size=12).hexdigest()
+        if not contact.watched:
+            self._sip.unpublish(contact.address, identifier)
+            contact.published = b""
+            contact.published_at = now
+            self._unwatched(account, key)
+            return
+        body = pidf.build(contact.address.uri, account.presence_of(contact.name), identifier)
+        if body != contact.published or now - contact.published_at > PUBLISH_AGAIN:
+            self._sip.publish(contact.address, identifier, body)
+            contact.published, contact.published_at = body, now
+
+    def _unwatched(self, account: OwnedAccount, key: str) -> None:
+        """Nobody watches any more; the contact stays on the IM contact list (RFC 8048 §5.3.3)."""
+        glib.call_soon(lambda: self._drop(account, key))
+
+    def _drop(self, account: OwnedAccount, key: str) -> None:
+        contact = account.watched.get(key)
+        if contact is not None and not contact.watched:
+            del account.watched[key]
+
+    # ------------------------------------------------------------ purplectl
+    def _ping(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"ready": True, "error": None}
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        states = [_status_of(account, self._number) for account in self._accounts.values()]
+        by_state: dict[str, int] = defaultdict(int)
+        for state in states:
+            by_state[state["state"]] += 1
+        return {"worker": self._number, "accounts": states, "by_state": dict(by_state)}
+
+
+def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:
+    return {
+        "sip_users": list(account.sip_users),
+        "protocol": account.protocol,
+        "ext_user": account.ext_user,
+        "state": account.state.word,
+        "error": account.error,
+        "since": int(account.since),
+        "worker": worker,
+        "retries": account.retries,
+        "queued": len(account.pending),
+    }
+
+
+def spec_of(row: Row) -> AccountSpec:
+    """A row of the mapping as it goes to the worker that owns the account."""
+    return AccountSpec(row.protocol, row.ext_user, row.sip_user, row.password, row.options, row.error)
+
+
+def address_of(key: str) -> SipAddress:
+    """The SIP address of a user from its key."""
+    user, _, host = key.rpartition("@")
+    return SipAddress(user, host)
+
+
+def _kept(presence: WantedPresence) -> Wanted:
+    try:
+        status = json.loads(presence.status)
+        show = Show(status["show"])
+        return Wanted(Presence(open=True, activity=show, note=status["note"]), presence.expires)
+    except (ValueError, KeyError, TypeError):
+        return Wanted(AVAILABLE, presence.expires)

@@ -1,0 +1,22 @@
+-- The gateway's own tables. Safe to run again; needs Kamailio's "version" table (standard-create.sql).
+-- `purplectl db create` runs this file and puts the name of purple.db_table in the place of purplemap.
+
+-- addresses are compared without regard to case: the collation does it (_ci), and the indexes with it
+CREATE TABLE IF NOT EXISTS `purplemap` (
+    `id` INT UNSIGNED AUTO_INCREMENT PRIMARY KEY NOT NULL,
+    `sip_user` VARCHAR(128) NOT NULL,
+    `ext_user` VARCHAR(128) NOT NULL,
+    `ext_prot` VARCHAR(64) NOT NULL,
+    `ext_pass` VARCHAR(255),
+    `ext_options` TEXT,
+    INDEX `purplemap_sip_user_idx` (`sip_user`),
+    INDEX `purplemap_ext_user_idx` (`ext_prot`, `ext_user`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;
+INSERT INTO version (table_name, table_version) VALUES ('purplemap', 2) ON DUPLICATE KEY UPDATE table_name = table_name;
+
+CREATE TABLE IF NOT EXISTS `purple_presence` (
+    `sip_user` VARCHAR(128) PRIMARY KEY NOT NULL,
+    `expires` BIGINT NOT NULL,
+    `status` TEXT NOT NULL
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;
+INSERT INTO version (table_name, table_version) VALUES ('purple_presence', 1) ON DUPLICATE KEY UPDATE table_name = table_name;

@@ -1,0 +1,22 @@
+-- The gateway's own tables. Safe to run again; needs Kamailio's "version" table (standard-create.sql).
+-- `purplectl db create` runs this file and puts the name of purple.db_table in the place of purplemap.
+
+CREATE TABLE IF NOT EXISTS purplemap (
+    id INTEGER PRIMARY KEY NOT NULL,
+    sip_user VARCHAR(128) NOT NULL,
+    ext_user VARCHAR(128) NOT NULL,
+    ext_prot VARCHAR(64) NOT NULL,
+    ext_pass VARCHAR(255),
+    ext_options TEXT
+);
+-- addresses are compared without regard to case, so the indexes have to be too
+CREATE INDEX IF NOT EXISTS purplemap_sip_user_idx ON purplemap (sip_user COLLATE NOCASE);
+CREATE INDEX IF NOT EXISTS purplemap_ext_user_idx ON purplemap (ext_prot, ext_user COLLATE NOCASE);
+INSERT INTO version (table_name, table_version) VALUES ('purplemap', 2) ON CONFLICT (table_name) DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS purple_presence (
+    sip_user VARCHAR(128) PRIMARY KEY NOT NULL,
+    expires BIGINT NOT NULL,
+    status TEXT NOT NULL
+);
+INSERT INTO version (table_name, table_version) VALUES ('purple_presence', 1) ON CONFLICT (table_name) DO NOTHING;

@@ -1,0 +1,62 @@
+"""Owns a private ngIRCd and its configuration; knows nothing of SIP."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import ClassVar
+
+from tests.servers.base import Server
+
+# Nothing that waits (DNS, ident), and no limit or penalty that slows a burst of lines.
+CONFIG = """\
+[Global]
+Name = irc.test.example
+Info = test server
+Listen = 127.0.0.1
+Ports = {port}
+MotdPhrase = test
+{user}
+
+[Limits]
+MaxConnections = 0
+MaxConnectionsIP = 0
+MaxJoins = 0
+MaxNickLength = 30
+MaxPenaltyTime = 0
+PingTimeout = 120
+PongTimeout = 20
+
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+
+
+class Ngircd(Server):
+    """An IRC server without passwords or predefined channels."""
+
+    name: ClassVar[str] = "ngircd"
+
+    @property
+    def config_path(self) -> Path:
+        return self.directory / "ngircd.conf"
+
+    def prepare(self) -> None:
+        """Stay root when started as root: `nobody` could not read the private directory."""
+        user = "ServerUID = 0\nServerGID = 0" if os.geteuid() == 0 else ""
+        self.config_path.write_text(CONFIG.format(port=self.port, user=user))
+
+    def command(self) -> list[str]:
+        return ["ngircd", "--nodaemon", "--config", str(self.config_path)]
+
+    def probe(self) -> bool:
+        """A PING before registration is answered: 451, ERR_NOTREGISTERED (RFC 2812 §5.2)."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1) as connection:
+                connection.sendall(b"PING probe\r\n")
+                return bool(connection.recv(512))
+        except OSError:
+            return False

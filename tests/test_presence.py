@@ -1,0 +1,255 @@
+"""Presence: every row of the tables for libpurple and RPID, notes, and several phones as one."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from purple_bridge.presence import (
+    ACTIVITY_OF_SHOW,
+    AVAILABLE,
+    MAX_NOTE,
+    OFFLINE,
+    PRIMITIVE_OF_SHOW,
+    SHOW_OF_ACTIVITY,
+    SHOW_OF_PRIMITIVE,
+    Presence,
+    Show,
+    StatusPrimitive,
+    clean_note,
+    most_available,
+    show_from_activities,
+    show_from_status,
+)
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def short(value: object) -> str:
+    """A parameter as a test id that fits on a line."""
+    return ascii(value)[:40]
+
+
+FROM_LIBPURPLE = [
+    # PurpleStatusPrimitive, status id, what it means
+    (0, "", Show.OFFLINE),
+    (1, "offline", Show.OFFLINE),
+    (2, "available", Show.AVAILABLE),
+    (2, "freeforchat", Show.CHAT),
+    (2, "", Show.AVAILABLE),
+    (3, "dnd", Show.DND),
+    (4, "invisible", Show.OFFLINE),
+    (5, "away", Show.AWAY),
+    (5, "freeforchat", Show.AWAY),
+    (6, "extended_away", Show.XA),
+    (7, "mobile", Show.AVAILABLE),
+    (8, "tune", Show.AVAILABLE),
+    (9, "mood", Show.AVAILABLE),
+    (99, "", Show.AVAILABLE),
+]
+
+
+@pytest.mark.parametrize(("primitive", "status_id", "show"), FROM_LIBPURPLE)
+def test_from_libpurple(primitive: int, status_id: str, show: Show) -> None:
+    assert show_from_status(primitive, status_id) is show
+
+
+TO_LIBPURPLE = [
+    (Show.CHAT, 2),
+    (Show.AVAILABLE, 2),
+    (Show.DND, 3),
+    (Show.AWAY, 5),
+    (Show.XA, 6),
+    (Show.OFFLINE, 1),
+]
+
+
+@pytest.mark.parametrize(("show", "primitive"), TO_LIBPURPLE)
+def test_to_libpurple_and_back(show: Show, primitive: int) -> None:
+    assert PRIMITIVE_OF_SHOW[show] == primitive
+    assert show_from_status(primitive, "freeforchat") is show or show is Show.AVAILABLE
+
+
+def test_primitives_have_the_numbers_of_status_h() -> None:
+    names = [
+        "UNSET",
+        "OFFLINE",
+        "AVAILABLE",
+        "UNAVAILABLE",
+        "INVISIBLE",
+        "AWAY",
+        "EXTENDED_AWAY",
+        "MOBILE",
+        "TUNE",
+        "MOOD",
+    ]
+    assert [(primitive.name, int(primitive)) for primitive in StatusPrimitive] == list(
+        zip(names, range(10), strict=True)
+    )
+
+
+def test_the_tables_are_whole() -> None:
+    assert set(SHOW_OF_PRIMITIVE) == set(StatusPrimitive)
+    assert set(PRIMITIVE_OF_SHOW) == set(ACTIVITY_OF_SHOW) == set(Show)
+    assert {show for show, _ in TO_LIBPURPLE} == set(Show)
+    assert {primitive for primitive, _, _ in FROM_LIBPURPLE} >= set(StatusPrimitive)
+
+
+@pytest.mark.parametrize(
+    ("show", "activity"),
+    [
+        (Show.CHAT, None),
+        (Show.AVAILABLE, None),
+        (Show.DND, "busy"),
+        (Show.AWAY, "away"),
+        (Show.XA, "away"),
+        (Show.OFFLINE, None),
+    ],
+)
+def test_to_rpid(show: Show, activity: str | None) -> None:
+    assert ACTIVITY_OF_SHOW[show] == activity
+
+
+FROM_RPID = {
+    Show.DND: "appointment busy meeting on-the-phone performance presentation steering worship",
+    Show.AWAY: "away breakfast dinner in-transit lunch meal playing shopping spectator tv",
+    Show.XA: "holiday permanent-absence sleeping travel vacation",
+    Show.AVAILABLE: "looking-for-work other unknown working",
+}
+# RFC 4480 §3.2 lists 27 activities.
+ROWS = [(name, show) for show, names in FROM_RPID.items() for name in names.split()]
+
+
+@pytest.mark.parametrize(("activity", "show"), ROWS)
+def test_from_rpid(activity: str, show: Show) -> None:
+    assert show_from_activities([activity]) is show
+
+
+def test_every_activity_has_a_row() -> None:
+    assert {name for name, _ in ROWS} == set(SHOW_OF_ACTIVITY)
+    assert len(ROWS) == 27
+
+
+@pytest.mark.parametrize(
+    ("activities", "show"),
+    [
+        ([], None),
+        (["note"], None),
+        (["gardening", ""], None),
+        (["vacation", "breakfast", "other"], Show.XA),  # the example of RFC 4480 §3.2
+        (["breakfast", "vacation"], Show.XA),
+        (["working", "on-the-phone"], Show.DND),
+        (["busy", "away"], Show.AWAY),
+        (["gardening", "busy"], Show.DND),
+    ],
+)
+def test_several_activities(activities: list[str], show: Show | None) -> None:
+    assert show_from_activities(activities) is show
+
+
+# --- Presence ------------------------------------------------------------------------------------------
+
+
+def test_open_and_activity_agree() -> None:
+    assert Presence(False, Show.OFFLINE) == OFFLINE
+    assert Presence(True, Show.AVAILABLE) == AVAILABLE
+    with pytest.raises(ValueError, match="contradicts"):
+        Presence(True, Show.OFFLINE)
+    with pytest.raises(ValueError, match="contradicts"):
+        Presence(False, Show.AWAY)
+
+
+def test_idle_since_has_a_zone() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        Presence(True, Show.AWAY, idle_since=datetime(2024, 5, 1))
+
+
+def test_a_note_is_cleaned() -> None:
+    assert Presence(True, Show.AWAY, " at\r\nlunch\x00 ").note == "at lunch"
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("", ""),
+        (" \r\n\t ", ""),
+        ("lunch", "lunch"),
+        ("  at\r\n\tlunch  ", "at lunch"),
+        ("a\u2028b\u00a0c\x85d", "a b c d"),
+        ("a\x00b\x07c\x1b[0m\x7f\x80", "abc[0m"),
+        ("a \x00 b", "a b"),
+        ("a\ud800b\ufffec\uffff", "abc"),
+        ("שלום \u202eabc", "שלום \u202eabc"),
+        ("x" * 600, "x" * 600),
+        ("x" * MAX_NOTE, "x" * 1_000),
+        ("x" * (MAX_NOTE + 1), "x" * MAX_NOTE),
+        ("x" * (MAX_NOTE - 1) + " y", "x" * (MAX_NOTE - 1)),
+        ("😀" * 2_000, "😀" * MAX_NOTE),
+        ("x" * (MAX_NOTE - 1) + "e\u0301", "x" * (MAX_NOTE - 1)),
+        ("x" * (MAX_NOTE - 2) + "e\u0301y", "x" * (MAX_NOTE - 2) + "e\u0301"),
+        ("e" + "\u0301" * 2_000, ""),
+    ],
+    ids=short,
+)
+def test_clean_note(text: str, note: str) -> None:
+    assert clean_note(text) == note
+
+
+@settings(deadline=None)
+@given(st.text(max_size=3_000))
+def test_a_clean_note_stays(text: str) -> None:
+    note = clean_note(text)
+    assert clean_note(note) == note
+    assert len(note) <= MAX_NOTE
+    assert note.encode().decode() == note
+    assert not any(ord(char) < 32 for char in note)
+
+
+# --- several phones ------------------------------------------------------------------------------------
+
+ORDER = [Show.CHAT, Show.AVAILABLE, Show.DND, Show.AWAY, Show.XA, Show.OFFLINE]
+
+
+def of(show: Show, note: str = "", idle_since: datetime | None = None) -> Presence:
+    return Presence(show is not Show.OFFLINE, show, note, idle_since)
+
+
+@pytest.mark.parametrize(("more", "less"), itertools.combinations(ORDER, 2))
+def test_the_most_available_wins(more: Show, less: Show) -> None:
+    lively, idle = of(less, "note"), of(more, idle_since=NOON)
+    assert most_available([lively, idle]) == idle
+    assert most_available([idle, lively]) == idle
+
+
+def test_the_example_of_rfc_8048() -> None:
+    assert most_available([of(Show.AWAY), of(Show.DND), AVAILABLE]) == AVAILABLE
+
+
+def test_no_phone_is_offline() -> None:
+    assert most_available([]) == OFFLINE
+    assert most_available(iter([])) == OFFLINE
+
+
+EARLIER = NOON.astimezone(timezone(timedelta(hours=5))) - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser"),
+    [
+        (of(Show.AWAY), of(Show.AWAY, "note", NOON)),
+        (of(Show.AWAY, idle_since=NOON), of(Show.AWAY, "note", EARLIER)),
+        (of(Show.AWAY, "note", NOON), of(Show.AWAY, "", NOON)),
+        (of(Show.OFFLINE, "gone"), of(Show.OFFLINE)),
+    ],
+)
+def test_among_equals(winner: Presence, loser: Presence) -> None:
+    assert most_available([winner, loser]) == winner
+    assert most_available([loser, winner]) == winner
+
+
+def test_the_first_of_two_alike() -> None:
+    assert most_available([of(Show.AWAY, "a"), of(Show.AWAY, "b")]).note == "a"
