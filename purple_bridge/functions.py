@@ -1,7 +1,14 @@
 """``KSR.purple``: what a route script calls. The only part that touches KSR; runs in the SIP worker's main thread.
 
-Every function returns 1 when the gateway took the request over, else one of the negative codes of ``Code``; then
-``reply_error()`` sends the SIP status and reason that belong to it. Nothing here waits for an IM network.
+Every function returns 1 when the gateway took the request over, else a SIP status as a negative number, and then
+``reply_error()`` sends that status with its reason:
+
+-400  the request cannot be understood        -415  a content type the gateway cannot carry
+-403  the sender has no account on the network -480  the sender's account is not signed on now
+-404  the destination is no IM contact        -500  an error of the gateway itself, see the log
+-413  the body is too large                   -503  a queue is full or the database does not answer
+
+Nothing here waits for an IM network.
 """
 
 from __future__ import annotations
@@ -9,7 +16,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from enum import IntEnum
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +29,6 @@ from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.errors import (
     BadRequest,
-    BodyTooLarge,
     GatewayError,
     NoAccount,
     NoContact,
@@ -40,28 +45,6 @@ logger = logging.getLogger(__name__)
 TAKEN = 1
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
 PIDF_TYPE = "application/pidf+xml"
-
-
-class Code(IntEnum):
-    """What a negative return code means."""
-
-    FAILED = -1  # 500: an error of the gateway itself, in the log
-    NO_CONTACT = -2  # 404: the destination is no IM contact
-    NO_ACCOUNT = -3  # 403: the sender has no account on the contact's network
-    NOT_ONLINE = -4  # 480: the sender's account is not signed on now
-    BAD_REQUEST = -5  # 400, 413 or 415: the request cannot be understood or carried
-    OVERLOADED = -6  # 503: a queue is full or the database does not answer
-
-
-_CODES: list[tuple[type[GatewayError], Code]] = [
-    (NoContact, Code.NO_CONTACT),
-    (NoAccount, Code.NO_ACCOUNT),
-    (NotOnline, Code.NOT_ONLINE),
-    (BadRequest, Code.BAD_REQUEST),
-    (UnsupportedBody, Code.BAD_REQUEST),
-    (BodyTooLarge, Code.BAD_REQUEST),
-    (Overloaded, Code.OVERLOADED),
-]
 
 
 @lru_cache(maxsize=65536)
@@ -107,11 +90,11 @@ class PurpleFunctions:
         return self._guarded(lambda: self._handle_subscribe(uri, expires))
 
     def is_contact(self, uri: str) -> int:
-        """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -2."""
+        """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -404."""
         try:
-            return TAKEN if self._settings.gateway.contact_of(_parsed(uri)) else Code.NO_CONTACT
+            return TAKEN if self._settings.gateway.contact_of(_parsed(uri)) else -NoContact.status
         except BadRequest:
-            return Code.NO_CONTACT
+            return -NoContact.status
 
     def reply_error(self) -> int:
         """Answer with the SIP status and reason of the function that failed last."""
@@ -135,13 +118,12 @@ class PurpleFunctions:
             function()
         except GatewayError as error:
             self._error = error
-            code = next((code for kind, code in _CODES if isinstance(error, kind)), Code.FAILED)
             logger.info("[%s] %d %s", self._text("$ci"), error.status, error.reason)
-            return Code.OVERLOADED if error.status == 503 else code
+            return -error.status
         except Exception:
             self._error = GatewayError("Server Internal Error")
             logger.exception("[%s] a request failed", self._text("$ci"))
-            return Code.FAILED
+            return -self._error.status
         return TAKEN
 
     # ------------------------------------------------------------ MESSAGE

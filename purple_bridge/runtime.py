@@ -11,6 +11,7 @@ from typing import Any
 from purple_bridge import app_python3, logs
 from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
+from purple_bridge.custom_parameters import read_group
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
@@ -29,7 +30,7 @@ class Runtime:
 
     def __init__(self, ksr: Any) -> None:
         """Raises ConfigurationError: Kamailio then logs it and does not start."""
-        self.settings = read_settings(lambda name: ksr.pv.get(f"$sel(cfg_get.purple.{name})"))
+        self.settings = read_settings(read_group("purple").get)
         version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
         app_python3.check_version(version, app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1

@@ -12,6 +12,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from purple_bridge.db.schema import create_all
+from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
@@ -34,7 +35,6 @@ from purple_bridge.launcher.wrapper import Run, create_pua_database, write_wrapp
 T = TypeVar("T")
 DEFAULT_LISTENER = "udp:127.0.0.1:5060"
 DEFAULT_WORKERS = 2
-DEFAULT_TABLE = "purplemap"
 CONTROL_CHARACTERS = [chr(number) for number in (*range(32), 127)]
 
 
@@ -172,7 +172,7 @@ def _parameters(options: Options, state: StateDirectory, domain: str) -> dict[st
     own = {"db_url": options.db_url, "workers": str(options.workers) if options.workers else None}
     values = {
         "db_url": f"sqlite:///{state.path / 'purple.db'}",
-        "db_table": DEFAULT_TABLE,
+        "db_table": PURPLEMAP,
         "workers": str(DEFAULT_WORKERS),
         "gateway_domain": f"im.{'localdomain' if is_ip_address(domain) else domain}",
         "internal": f"127.0.0.1:{free_loopback_port()}",

@@ -98,7 +98,8 @@ def check_python(kamailio: Kamailio) -> None:
     linked = re.search(r"libpython(\d+\.\d+)", _output(["ldd", str(module)])) if module else None
     if linked is not None and linked[1] != ours:
         raise ConfigurationError(
-            f"Kamailio embeds Python {linked[1]}, this environment is Python {ours}; make it with python{linked[1]} -m venv"
+            f"Kamailio embeds Python {linked[1]} and this environment is Python {ours}: "
+            f"make it anew with python{linked[1]} -m venv"
         )
 
 

@@ -31,6 +31,7 @@ _Buddy = CFUNCTYPE(None, _P, _P)
 _Node = CFUNCTYPE(None, _P)
 _Print = CFUNCTYPE(None, _I, _S, _S)
 _IsEnabled = CFUNCTYPE(_I, _I, _S)
+_GLibLog = CFUNCTYPE(None, _S, _I, _S, _P)
 
 # set so that libpurple and the libraries below it start no helper process and look for no desktop
 _NO_DESKTOP = ("DISPLAY", "GNOME_DESKTOP_SESSION_ID", "KDE_FULL_SESSION", "DESKTOP_SESSION")
@@ -94,6 +95,7 @@ class Core:
             is_enabled=callback(_IsEnabled, _is_logged, 0),
         )
         c.purple.purple_debug_set_ui_ops(debug)
+        c.glib.g_log_set_default_handler(callback(_GLibLog, _glib_log), None)
         eventloop.install()
         c.purple.purple_core_set_ui_ops(operations(c.CoreUiOps))
 
@@ -234,3 +236,8 @@ def _is_logged(level: int, _category: bytes) -> int:
 def _log(level: int, category: bytes, text: bytes) -> None:
     severity = logging.WARNING if level >= PURPLE_DEBUG_FATAL else logging.DEBUG
     logger.log(severity, "libpurple %s: %s", decode(category), decode(text).strip())
+
+
+def _glib_log(domain: bytes | None, _level: int, text: bytes, _data: int) -> None:
+    """libpurple checks its arguments with GLib's assertions; a failed one is a wrong call that did nothing."""
+    logger.debug("%s: %s", decode(domain) or "GLib", decode(text))

@@ -18,5 +18,5 @@ CREATE TABLE IF NOT EXISTS `purple_presence` (
     `sip_user` VARCHAR(128) PRIMARY KEY NOT NULL,
     `expires` BIGINT NOT NULL,
     `status` TEXT NOT NULL
-) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 INSERT INTO version (table_name, table_version) VALUES ('purple_presence', 1) ON DUPLICATE KEY UPDATE table_name = table_name;

@@ -1,0 +1,291 @@
+"""The route script that kamailio.cfg loads: what happens to each SIP request. Knows no IM network: KSR.purple does.
+
+A site of its own writes its own script: ``purple_bridge.install(KSR)`` in ``mod_init`` is all that the gateway needs.
+
+Rules of KEMI that this script keeps: a function of KSR returns a number, so it is compared and never used as a truth
+value; an exception that leaves a route would be logged and the request never answered.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
+
+import purple_bridge
+from purple_bridge.launcher.parameters import read_parameters
+from purple_bridge.launcher.supervisor import die_with_parent
+
+# what a ksr_route_* method returns
+ANSWERED, NEXT = True, False
+
+SERVED = {"REGISTER", "MESSAGE", "PUBLISH", "SUBSCRIBE"}
+ALLOW = "Allow: REGISTER, MESSAGE, PUBLISH, SUBSCRIBE, OPTIONS, CANCEL, ACK\r\n"
+MAX_FORWARDS = 70
+PROC_MAIN = 0
+
+SUBSCRIBERS = "subscriber"
+LOCATION = "location"
+NO_METHOD = -2  # registrar.lookup: phones are registered, none of them for this method
+WITH_DOMAIN = 1  # auth_db.is_subscriber
+SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
+NOT_HIMSELF, STALE_NONCE = -8, -4  # auth_db.auth_check
+QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
+
+# KSR.purple.send_message: the gateway has nothing to do with the destination, or the sender nothing with its network
+NO_ACCOUNT, NO_CONTACT = -403, -404
+
+
+def mod_init() -> Routes:
+    """Called once, before Kamailio forks its processes."""
+    purple_bridge.install(KSR)
+    return Routes(read_parameters(KSR))
+
+
+class Routes:
+    """The handler object: Kamailio calls ``child_init`` in each process, ``ksr_request_route`` for each request."""
+
+    def __init__(self, parameters: dict[str, str]) -> None:
+        self._internal = parameters["internal"]
+        self._auth = parameters["auth"] == "1"
+
+    def child_init(self, rank: int) -> int:
+        if rank != PROC_MAIN:
+            die_with_parent()
+        return 0
+
+    def ksr_request_route(self, _message: object) -> int:
+        """The error boundary: whatever goes wrong, the request is answered."""
+        try:
+            self._route()
+        except Exception:
+            KSR.err(f"Call-ID {_text('$ci')}: {traceback.format_exc()}\n")
+            KSR.sl.send_reply(500, "Server Internal Error")
+        return 1
+
+    def _route(self) -> None:
+        """Each route answers the request or leaves it to the next one."""
+        routes = (
+            self.ksr_route_sanity,
+            self.ksr_route_options,
+            self.ksr_route_transaction,
+            self.ksr_route_internal,
+            self.ksr_route_method,
+            self.ksr_route_next_hops,
+            self.ksr_route_identity,
+            self.ksr_route_register,
+            self.ksr_route_message,
+            self.ksr_route_publish,
+            self.ksr_route_subscribe,
+        )
+        any(route() for route in routes)
+
+    # ---- what every request passes
+
+    def ksr_route_sanity(self) -> bool:
+        """Loops and garbage (RFC 3261 §16.3) end here; answers go where the request came from (RFC 3581)."""
+        KSR.force_rport()
+        if KSR.maxfwd.process_maxfwd(MAX_FORWARDS) < 0:
+            return _reply(483, "Too Many Hops")
+        if KSR.sanity.sanity_check(17895, 7) < 0:  # 17895: every check; it has answered
+            return ANSWERED
+        return NEXT
+
+    def ksr_route_options(self) -> bool:
+        """OPTIONS for the server itself (RFC 3261 §11.2): phones and the launcher ask whether it is there."""
+        if _method() != "OPTIONS" or _text("$rU") or KSR.is_myself_ruri() <= 0:
+            return NEXT
+        KSR.hdr.append_to_reply(ALLOW)
+        KSR.siputils.options_reply()
+        return ANSWERED
+
+    def ksr_route_transaction(self) -> bool:
+        """A retransmission gets the answer again; ACK gets none; CANCEL changes nothing here (RFC 3261 §9.2)."""
+        known = KSR.tm.t_check_trans()
+        if _method() == "ACK":
+            return ANSWERED
+        if _method() == "CANCEL":
+            return _reply(200, "OK") if known > 0 else _reply(481, "Call/Transaction Does Not Exist")
+        return ANSWERED if known == 0 else NEXT
+
+    def ksr_route_internal(self) -> bool:
+        """The gateway's MESSAGEs and pua's PUBLISHes, which need no password.
+
+        The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets.
+        """
+        if _text("$pr") != "udp" or f"{_text('$Ri')}:{_text('$Rp')}" != self._internal:
+            return NEXT
+        if KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") <= 0:
+            return _reply(403, "Forbidden")
+        if _method() not in ("MESSAGE", "PUBLISH", "SUBSCRIBE"):
+            return _reply(405, "Method Not Allowed")
+        if _new_transaction():
+            self._serve_internal(_method())
+        return ANSWERED
+
+    def ksr_route_method(self) -> bool:
+        """This server ends every dialog itself, so a request in a dialog that it does not serve has none."""
+        if _method() in SERVED:
+            return NEXT
+        if KSR.siputils.has_totag() > 0:
+            return _reply(481, "Call/Transaction Does Not Exist")
+        KSR.hdr.append_to_reply(ALLOW)
+        return _reply(405, "Method Not Allowed")
+
+    def ksr_route_next_hops(self) -> bool:
+        """A phone may name this server in Route, its outbound proxy (RFC 3261 §8.1.2), but no hop after it."""
+        if KSR.siputils.has_totag() > 0 or KSR.hdr.is_present("Route") <= 0:
+            return NEXT
+        KSR.rr.loose_route()
+        return _reply(403, "Not relaying") if _text("$du") else NEXT
+
+    def ksr_route_identity(self) -> bool:
+        """Requests come from local users, who prove it: From is the authenticated user, name and domain."""
+        if KSR.is_myself_furi() <= 0:
+            return _reply(403, "Not relaying")
+        if not self._auth:
+            return NEXT
+        if _has_doubtful_credentials():
+            return _reply(400, "One set of credentials only")
+        realm = _text("$fd").lower()
+        result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
+        if result == NOT_HIMSELF or (result > 0 and _text("$ad").lower() not in ("", realm)):
+            return _reply(403, "From is not the authenticated user")
+        if result > 0:
+            KSR.auth.consume_credentials()
+            return NEXT
+        KSR.auth.auth_challenge(realm, QOP_AUTH | (STALE if result == STALE_NONCE else 0))
+        return ANSWERED
+
+    # ---- one method each
+
+    def ksr_route_register(self) -> bool:
+        """RFC 3261 §10.3; nobody registers somebody else."""
+        if _method() != "REGISTER":
+            return NEXT
+        if _address("$fU", "$fd") != _address("$tU", "$td"):
+            return _reply(403, "To is not the authenticated user")
+        if KSR.registrar.save(LOCATION, 0) < 0:
+            KSR.sl.sl_reply_error()
+        return ANSWERED
+
+    def ksr_route_message(self) -> bool:
+        """To an IM contact, answered with 202 (RFC 3428 §7), else to the phones of a local user."""
+        if _method() != "MESSAGE":
+            return NEXT
+        if not _new_transaction():
+            return ANSWERED
+        code = KSR.purple.send_message()
+        if code > 0:
+            return _reply(202, "Accepted")
+        if code in (NO_ACCOUNT, NO_CONTACT) and KSR.is_myself_ruri() > 0 and self._is_user():
+            return _to_phones()
+        KSR.purple.reply_error()
+        return ANSWERED
+
+    def ksr_route_publish(self) -> bool:
+        """RFC 3903; the gateway is told what the presence server has accepted, by its status."""
+        if _method() != "PUBLISH":
+            return NEXT
+        if _address("$rU", "$rd") != _address("$fU", "$fd"):
+            return _reply(403, "Presence of another user")
+        if _new_transaction():
+            KSR.presence.handle_publish()  # 1 even after a 412
+            if _has_accepted() and _event() == "presence":
+                KSR.purple.handle_publish()
+        return ANSWERED
+
+    def ksr_route_subscribe(self) -> bool:
+        """RFC 6665; in a dialog the presence server knows whom it is about, and the request URI does not."""
+        if _method() != "SUBSCRIBE":
+            return NEXT
+        if KSR.siputils.has_totag() <= 0 and not _may_subscribe():
+            return ANSWERED
+        if _new_transaction():
+            KSR.presence.handle_subscribe()
+            if _has_accepted() and _event() == "presence":
+                KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+        return ANSWERED
+
+    # ---- parts
+
+    def _serve_internal(self, method: str) -> None:
+        if method == "MESSAGE":
+            _to_phones()
+        elif method == "PUBLISH":
+            KSR.presence.handle_publish()
+        else:
+            KSR.presence.handle_subscribe()
+
+    def _is_user(self) -> bool:
+        """The request URI is a user of this server, with or without a phone at the moment."""
+        if self._auth:
+            return bool(KSR.auth_db.is_subscriber(_text("$ru"), SUBSCRIBERS, WITH_DOMAIN) > 0)
+        return bool(KSR.registrar.registered(LOCATION) > 0)
+
+
+def _to_phones() -> bool:
+    """Relay to every phone of the user in the request URI; the best answer goes back."""
+    found = KSR.registrar.lookup(LOCATION)
+    if found == NO_METHOD:
+        return _reply(405, "Method Not Allowed")
+    if found < 0:
+        return _reply(480, "Temporarily Unavailable")
+    if KSR.tm.t_relay() < 0:
+        KSR.sl.sl_reply_error()
+    return ANSWERED
+
+
+def _may_subscribe() -> bool:
+    """Whether the request URI can be watched by the user in From; answers if not."""
+    if KSR.is_myself_ruri() <= 0 and KSR.purple.is_contact(_text("$ru")) <= 0:
+        return not _reply(404, "Not Found")
+    if _event() == "presence.winfo" and _address("$rU", "$rd") != _address("$fU", "$fd"):
+        return not _reply(403, "Watchers of another user")
+    return True
+
+
+def _has_doubtful_credentials() -> bool:
+    """More credentials than one could name one user and prove another: auth_check picks by realm, $ad by place."""
+    used = "Authorization" if _method() == "REGISTER" else "Proxy-Authorization"
+    if _method() == "REGISTER" and KSR.hdr.is_present("Proxy-Authorization") > 0:
+        return True
+    return int(_text(f"$hdrc({used})") or 0) > 1
+
+
+def _new_transaction() -> bool:
+    """From here tm keeps the answer for retransmissions. False: there is nothing more to do."""
+    created = KSR.tm.t_newtran()
+    if created < 0:
+        KSR.sl.sl_reply_error()
+    return bool(created > 0)
+
+
+def _has_accepted() -> bool:
+    """The last answer in this transaction is a 2xx."""
+    return bool(200 <= KSR.tm.t_get_status_code() < 300)
+
+
+def _reply(code: int, reason: str) -> bool:
+    """In the transaction if there is one."""
+    KSR.sl.send_reply(code, reason)
+    return ANSWERED
+
+
+def _method() -> str:
+    return _text("$rm")
+
+
+def _event() -> str:
+    """The event package of the Event header, without parameters (RFC 6665 §8.2.1)."""
+    return _text("$hdr(Event)").partition(";")[0].strip().lower()
+
+
+def _address(user: str, domain: str) -> tuple[str, str]:
+    """User and domain of one URI as they are compared: domains without case (RFC 3261 §19.1.4)."""
+    return _text(user), _text(domain).lower()
+
+
+def _text(pseudo_variable: str) -> str:
+    """Its value, empty if it has none."""
+    return str(KSR.pv.gete(pseudo_variable))

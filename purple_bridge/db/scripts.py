@@ -1,0 +1,79 @@
+"""Owns where the SQL files lie and how one is taken apart; executes nothing."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlparse
+
+from purple_bridge.db.tables import PURPLEMAP
+from purple_bridge.errors import ConfigurationError
+
+# Where Debian's packages and an installation from source put Kamailio's files
+KAMAILIO_SHARES = (Path("/usr/share/kamailio"), Path("/usr/local/share/kamailio"))
+KAMAILIO_FILES = ("standard", "auth_db", "usrloc", "presence", "msilo", "permissions", "rls")
+LOCATION_FILES = ("standard", "usrloc")
+OUR_FILE = "purple-create.sql"
+
+# SQLAlchemy's dialect -> Kamailio's directory, Debian's package, our directory
+_PLACES = {
+    "sqlite": ("db_sqlite", "kamailio-sqlite-modules", "sqlite"),
+    "mysql": ("mysql", "kamailio-mysql-modules", "mysql"),
+    "postgresql": ("postgres", "kamailio-postgres-modules", "postgres"),
+}
+_VERSION_ROW = re.compile(r"insert\s+into\s+version\b.*?values\s*\(\s*'(\w+)'\s*,\s*'?(\d+)'?\s*\)", re.I | re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class TableScript:
+    """The statements that make one table and end with its row in ``version``."""
+
+    table: str
+    version: int
+    statements: tuple[str, ...]
+
+
+def kamailio_scripts(
+    dialect: str, names: tuple[str, ...] = KAMAILIO_FILES, shares: tuple[Path, ...] = KAMAILIO_SHARES
+) -> list[TableScript]:
+    """What the installed Kamailio's files create; ConfigurationError names the package of a missing one."""
+    return [script for name in names for script in _table_scripts(_kamailio_file(dialect, name, shares))]
+
+
+def our_scripts(dialect: str, table: str) -> list[TableScript]:
+    """What the gateway's own file creates, with ``table`` in the place of purplemap."""
+    folder = _PLACES[dialect][2]
+    roots = (Path(__file__).parents[2], Path(sys.prefix) / "share" / "kamailio-purple")
+    for path in (root / "sql" / folder / OUR_FILE for root in roots):
+        if path.is_file():
+            return list(_table_scripts(path, {PURPLEMAP: table}))
+    raise ConfigurationError(f"sql/{folder}/{OUR_FILE} is missing: install the gateway again")
+
+
+def _kamailio_file(dialect: str, name: str, shares: tuple[Path, ...]) -> Path:
+    folder, package, _ = _PLACES[dialect]
+    for share in shares:
+        path = share / folder / f"{name}-create.sql"
+        if path.is_file():
+            return path
+    raise ConfigurationError(f"Kamailio's {folder}/{name}-create.sql is missing: apt-get install {package}")
+
+
+def _table_scripts(path: Path, renamed: dict[str, str] | None = None) -> Iterator[TableScript]:
+    """Every file of Kamailio, and ours, ends what belongs to one table with its row in ``version``."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in (renamed or {}).items():
+        text = text.replace(old, new)
+    statements: list[str] = []
+    for statement in sqlparse.split(sqlparse.format(text, strip_comments=True)):
+        statements.append(statement)
+        row = _VERSION_ROW.match(statement)
+        if row:
+            yield TableScript(row[1], int(row[2]), tuple(statements))
+            statements = []
+    if statements:
+        raise ConfigurationError(f"{path}: statements after the last row of the version table")
