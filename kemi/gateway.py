@@ -8,12 +8,13 @@ value; an exception that leaves a route would be logged and the request never an
 
 from __future__ import annotations
 
+import time
 import traceback
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
-from purple_bridge.launcher.parameters import read_parameters
+from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
 
 # what a ksr_route_* method returns
@@ -39,15 +40,16 @@ NO_ACCOUNT, NO_CONTACT = -403, -404
 def mod_init() -> Routes:
     """Called once, before Kamailio forks its processes."""
     purple_bridge.install(KSR)
-    return Routes(read_parameters(KSR))
+    return Routes(read_group("purple"))
 
 
 class Routes:
     """The handler object: Kamailio calls ``child_init`` in each process, ``ksr_request_route`` for each request."""
 
-    def __init__(self, parameters: dict[str, str]) -> None:
-        self._internal = parameters["internal"]
-        self._auth = parameters["auth"] == "1"
+    def __init__(self, parameters: dict[str, str | int]) -> None:
+        """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
+        self._internal = str(parameters["internal"])
+        self._auth = parameters["auth"] == 1
 
     def child_init(self, rank: int) -> int:
         if rank != PROC_MAIN:
@@ -165,8 +167,8 @@ class Routes:
             return NEXT
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
-        if KSR.registrar.save(LOCATION, 0) < 0:
-            KSR.sl.sl_reply_error()
+        if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
+            KSR.purple.handle_register(_registered_seconds())
         return ANSWERED
 
     def ksr_route_message(self) -> bool:
@@ -189,10 +191,15 @@ class Routes:
             return NEXT
         if _address("$rU", "$rd") != _address("$fU", "$fd"):
             return _reply(403, "Presence of another user")
-        if _new_transaction():
-            KSR.presence.handle_publish()  # 1 even after a 412
-            if _has_accepted() and _event() == "presence":
-                KSR.purple.handle_publish()
+        if not _new_transaction():
+            return ANSWERED
+        watched = _event() == "presence"
+        if watched and KSR.purple.check_publish() < 0:
+            KSR.purple.reply_error()
+            return ANSWERED
+        KSR.presence.handle_publish()  # its result is 1 even after a 412
+        if watched and _has_accepted():
+            KSR.purple.handle_publish()
         return ANSWERED
 
     def ksr_route_subscribe(self) -> bool:
@@ -234,6 +241,16 @@ def _to_phones() -> bool:
     if KSR.tm.t_relay() < 0:
         KSR.sl.sl_reply_error()
     return ANSWERED
+
+
+def _registered_seconds() -> int:
+    """For how long the user in To is still registered, by the phone that stays longest; 0: no phone is left."""
+    if KSR.registrar.reg_fetch_contacts(LOCATION, _text("$tu"), "user") < 0:
+        return 0
+    count = int(_text("$ulc(user=>count)") or 0)
+    ends = [int(_text(f"$(ulc(user=>expires)[{place}])")) for place in range(count)]
+    KSR.registrar.reg_free_contacts("user")
+    return max(0, max(ends, default=0) - int(time.time()))
 
 
 def _may_subscribe() -> bool:

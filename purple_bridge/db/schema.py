@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Engine, String, Table, inspect, select, update
+from sqlalchemy import Column, Connection, Table, insert, inspect, select, update
 
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.scripts import (
@@ -36,11 +36,15 @@ STATEMENT_TIMEOUT = 60.0  # seconds: an ALTER TABLE of many rows takes longer th
 
 @dataclass(slots=True)
 class SchemaReport:
-    """``created``, ``kept``: names of tables. ``changed``: what was done to existing ones, in words."""
+    """``created``, ``kept``: names of tables.
+
+    ``changed``, ``warnings``: what was done to existing tables and what is odd about them, in words.
+    """
 
     created: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def create_all(
@@ -77,7 +81,9 @@ def upgrade(url: str, table: str = PURPLEMAP, progress: Progress = lambda _line:
         if not inspect(connection).has_table(version.name):
             raise ConfigurationError("the database has no version table: run `purplectl db create` first")
         dialect = connection.dialect.name
-        _apply(connection, our_scripts(dialect, table_name(table, dialect)), report, progress, adopt=True)
+        scripts = our_scripts(dialect, table_name(table, dialect))
+        _create_missing(connection, scripts, report, progress)
+        report.warnings.clear()  # what they say is put right now
         for done in _upgrade_purplemap(connection, purplemap_table(table, dialect)):
             report.changed.append(done)
             progress(done)
@@ -87,7 +93,7 @@ def upgrade(url: str, table: str = PURPLEMAP, progress: Progress = lambda _line:
 def _create(url: str, scripts: list[TableScript], report: SchemaReport, progress: Progress, suffix: str = "") -> None:
     _make_private_file(url)
     with _transaction(url) as connection:
-        _apply(connection, scripts, report, lambda line: progress(line + suffix))
+        _create_missing(connection, scripts, report, lambda line: progress(line + suffix))
 
 
 @contextmanager
@@ -122,43 +128,37 @@ def _make_private_file(url: str) -> None:
         raise ConfigurationError(f"purple.db_url: {path} cannot be made: {error.strerror}") from None
 
 
-def _apply(
-    connection: Connection,
-    scripts: list[TableScript],
-    report: SchemaReport,
-    progress: Progress,
-    *,
-    adopt: bool = False,
+def _create_missing(
+    connection: Connection, scripts: list[TableScript], report: SchemaReport, progress: Progress
 ) -> None:
-    """Run the scripts of tables that are missing; ``adopt``: also of those that exist without a version row."""
     tables = set(inspect(connection).get_table_names())
     for script in scripts:
-        known = _version_of(connection, script.table) if version.name in tables else None
-        if known is not None and script.table in tables:
-            report.kept.append(script.table)
-            progress(_kept(script, known))
-            continue
-        if script.table in tables and not adopt:
-            raise ConfigurationError(
-                f"table {script.table} exists, but has no row in the version table: "
-                "drop it if it is empty, else add the row"
-            )
-        for statement in script.statements:
-            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-        (report.kept if script.table in tables else report.created).append(script.table)
-        progress(f"created {script.table}")
+        if script.table in tables:
+            _keep(script, _version_of(connection, script.table) if version.name in tables else None, report)
+            progress(f"kept {script.table}")
+        else:
+            _run(connection, script)
+            report.created.append(script.table)
+            progress(f"created {script.table}")
         tables.add(script.table)
+
+
+def _keep(script: TableScript, known: int | None, report: SchemaReport) -> None:
+    """A table with another version, or none, stays too: but Kamailio may refuse it, so the report says so."""
+    report.kept.append(script.table)
+    if known != script.version:
+        found = "no version" if known is None else f"version {known}"
+        report.warnings.append(f"{script.table} has {found}, where version {script.version} is expected")
+
+
+def _run(connection: Connection, script: TableScript) -> None:
+    for statement in script.statements:
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _version_of(connection: Connection, table: str) -> int | None:
     statement = select(version.c.table_version).where(version.c.table_name == table)
     return connection.execute(statement).scalar()
-
-
-def _kept(script: TableScript, known: int) -> str:
-    if known == script.version:
-        return f"kept {script.table}"
-    return f"kept {script.table}: version {known}, where version {script.version} is expected"
 
 
 def _upgrade_purplemap(connection: Connection, table: Table) -> Iterator[str]:
@@ -172,22 +172,29 @@ def _upgrade_purplemap(connection: Connection, table: Table) -> Iterator[str]:
         if not inspect(connection).has_index(table.name, str(index.name)):
             index.create(connection)
             yield f"added index {index.name}"
-    if _version_of(connection, table.name) != PURPLEMAP_VERSION:
-        row = version.c.table_name == table.name
-        connection.execute(update(version).where(row).values(table_version=PURPLEMAP_VERSION))
+    if _set_version(connection, table.name, PURPLEMAP_VERSION):
         yield f"set the version of {table.name} to {PURPLEMAP_VERSION}"
+
+
+def _set_version(connection: Connection, table: str, wanted: int) -> bool:
+    """Make the row in the version table say ``wanted``; whether that was a change."""
+    known = _version_of(connection, table)
+    if known is None:
+        connection.execute(insert(version).values(table_name=table, table_version=wanted))
+    elif known != wanted:
+        connection.execute(update(version).where(version.c.table_name == table).values(table_version=wanted))
+    return known != wanted
 
 
 def _too_short(connection: Connection, table: Table) -> Iterator[Column[str]]:
     """Columns that hold less than ours; SQLite does not care for lengths."""
     if connection.dialect.name == "sqlite":
         return
-    for found in inspect(connection).get_columns(table.name):
-        wanted = table.c.get(found["name"])
-        length = getattr(found["type"], "length", None)
-        if wanted is not None and isinstance(wanted.type, String) and wanted.type.length and length:
-            if length < wanted.type.length:
-                yield wanted
+    found = {column["name"]: column["type"] for column in inspect(connection).get_columns(table.name)}
+    for column in table.c:
+        wanted, length = getattr(column.type, "length", None), getattr(found[column.name], "length", None)
+        if wanted and length and length < wanted:
+            yield column
 
 
 def _widening(connection: Connection, column: Column[str]) -> str:
@@ -206,10 +213,3 @@ def _definition(connection: Connection, column: Column[str]) -> str:
 def _alter(connection: Connection, table: Table, change: str) -> None:
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.exec_driver_sql(f"ALTER TABLE {name} {change}")
-
-
-def engine_ready(engine: Engine, table: str = PURPLEMAP) -> bool:
-    """Whether the tables the gateway cannot do without are there. Raises SQLAlchemyError."""
-    with engine.connect() as connection:
-        names = set(inspect(connection).get_table_names())
-    return {version.name, table_name(table, engine.dialect.name)} <= names

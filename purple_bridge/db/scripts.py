@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlparse
+import sqlparse  # type: ignore[import-untyped]
 
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.errors import ConfigurationError
@@ -69,9 +69,9 @@ def _table_scripts(path: Path, renamed: dict[str, str] | None = None) -> Iterato
     for old, new in (renamed or {}).items():
         text = text.replace(old, new)
     statements: list[str] = []
-    for statement in sqlparse.split(sqlparse.format(text, strip_comments=True)):
+    for statement in sqlparse.split(text):
         statements.append(statement)
-        row = _VERSION_ROW.match(statement)
+        row = _VERSION_ROW.search(statement)
         if row:
             yield TableScript(row[1], int(row[2]), tuple(statements))
             statements = []

@@ -5,9 +5,7 @@ Must not know what the gateway does with a value: the gateway checks them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from purple_bridge.errors import ConfigurationError
 
@@ -26,16 +24,6 @@ NUMBERS = ("httpProxy_port", "workers", "auth")
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)
-
-
-class PseudoVariables(Protocol):
-    def get(self, name: str) -> object: ...
-
-
-class Ksr(Protocol):
-    """What reading needs of the KSR object."""
-
-    pv: PseudoVariables
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:
@@ -80,20 +68,3 @@ def define_name(name: str) -> str:
 def quoted(value: str) -> str:
     """A string literal of kamailio.cfg: only ``"`` and ``\\`` are special in it."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def unquoted(literal: str) -> str:
-    """The reverse of quoted(); a text without quotes is returned as it is."""
-    if len(literal) < 2 or not (literal.startswith('"') and literal.endswith('"')):
-        return literal
-    return re.sub(r"\\(.)", r"\1", literal[1:-1])
-
-
-def read_parameters(ksr: Ksr) -> dict[str, str]:
-    """All parameters inside Kamailio, from the defines of kamailio.cfg; also in mod_init and child_init.
-
-    ``$sel(cfg_get.purple.NAME)`` gives a value only while a request is handled: in mod_init it is empty, and
-    Kamailio 5.6 then crashes when it is evaluated in child_init.
-    """
-    values = {name: ksr.pv.get(f"$def({define_name(name)})") for name in (*STRINGS, *NUMBERS)}
-    return {name: unquoted(str(value)) for name, value in values.items() if value is not None}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 from pathlib import Path
 
+from purple_bridge.control_client import ask
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher.listeners import Listener
 
 ANSWER_SECONDS = 0.5
-LONGEST_LINE = 1 << 16
+LONGEST_DATAGRAM = 65535
 
 
 def answers(listener: Listener) -> bool:
@@ -33,7 +33,7 @@ def _answers_options(listener: Listener) -> bool:
         try:
             connection.connect(listener.address)
             connection.send(_options(listener, connection.getsockname()))
-            return connection.recv(LONGEST_LINE).startswith(b"SIP/2.0 200 ")
+            return connection.recv(LONGEST_DATAGRAM).startswith(b"SIP/2.0 200 ")
         except OSError:
             return False
 
@@ -54,18 +54,9 @@ def _options(listener: Listener, sender: tuple[str, int]) -> bytes:
 def worker_is_ready(control_socket: Path) -> bool:
     """True once the worker's libpurple is up. Raises ConfigurationError with its text if it cannot come up."""
     try:
-        answer = json.loads(_ask(control_socket, b'{"command": "ping"}\n'))
+        answer = ask(control_socket, "ping", ANSWER_SECONDS)
     except (OSError, ValueError):
         return False  # not listening yet, or the connection broke in the middle of the answer
     if answer.get("error"):
         raise ConfigurationError(str(answer["error"]))
     return bool(answer.get("ready"))
-
-
-def _ask(control_socket: Path, line: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_SECONDS)
-        connection.connect(str(control_socket))
-        connection.sendall(line)
-        with connection.makefile("rb") as answer:
-            return answer.readline(LONGEST_LINE)

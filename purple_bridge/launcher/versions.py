@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from purple_bridge import app_python3
 from purple_bridge.errors import ConfigurationError
 
 LIBPURPLE = "libpurple.so.0"
-SCHEMAS = (Path("/usr/share/kamailio"), Path("/usr/local/share/kamailio"))
 
 # Debian package -> the modules of kamailio.cfg that it has
 CORE_MODULES = (
@@ -31,15 +31,13 @@ DATABASE_PACKAGES = {
     "postgres": ("kamailio-postgres-modules", "db_postgres"),
 }
 
-Version = tuple[int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Kamailio:
     """The installed server. ``module_directories``: where it looks for its modules."""
 
     program: str
-    version: Version
+    version: app_python3.Version
     module_directories: tuple[Path, ...]
 
     @property
@@ -63,24 +61,16 @@ def find_kamailio() -> Kamailio:
     if program is None:
         raise ConfigurationError("kamailio is not installed: apt-get install kamailio")
     text = _output([program, "-I"])
-    version = re.search(r"Version: kamailio (\d+)\.(\d+)\.(\d+)", text)
+    version = re.search(r"Version: kamailio (\d+\.\d+\.\d+)", text)
     paths = re.search(r"Default paths to modules: (\S+)", text)
     if version is None or paths is None:
         raise ConfigurationError(f"{program} -I does not tell its version")
-    major, minor, patch = map(int, version.groups())
-    return Kamailio(program, (major, minor, patch), tuple(Path(path) for path in paths[1].split(":")))
+    return Kamailio(program, app_python3.version_of(version[1]), tuple(Path(path) for path in paths[1].split(":")))
 
 
 def check_version(kamailio: Kamailio) -> None:
-    """Raises ConfigurationError for a Kamailio whose app_python3 cannot run a second Python thread.
-
-    Before 5.6 it is untested, 5.8 clears Python's error state before it takes the lock, 6.0.0 lacks threads_mode.
-    """
-    if (5, 6, 0) <= kamailio.version < (5, 8, 0) or kamailio.threads_mode:
-        return
-    raise ConfigurationError(
-        f"Kamailio {kamailio.version_text} cannot run the gateway's threads; install 5.6, 5.7, or 6.0.1 or later"
-    )
+    """Raises ConfigurationError for a Kamailio whose app_python3 cannot run a second Python thread."""
+    app_python3.check_version(kamailio.version, 1 if kamailio.threads_mode else None)
 
 
 def missing_packages(kamailio: Kamailio, database: str) -> dict[str, list[str]]:
@@ -109,14 +99,6 @@ def check_libpurple() -> None:
         ctypes.CDLL(LIBPURPLE)
     except OSError as error:
         raise ConfigurationError(f"{error}; apt-get install libpurple0") from error
-
-
-def schema_directory(driver: str) -> Path:
-    """Kamailio's own table definitions: ``db_sqlite``, ``mysql`` or ``postgres``."""
-    for base in SCHEMAS:
-        if (base / driver).is_dir():
-            return base / driver
-    raise ConfigurationError(f"{SCHEMAS[0] / driver} is missing: apt-get install kamailio-sqlite-modules")
 
 
 def _output(command: list[str]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from purple_bridge.db.scripts import kamailio_scripts
 from purple_bridge.db.urls import location_url
 from purple_bridge.launcher.listeners import Listener, is_ip_address
 from purple_bridge.launcher.parameters import define_lines, quoted
 from purple_bridge.launcher.state import StateDirectory, write_private
-from purple_bridge.launcher.versions import schema_directory
 
 INTERNAL_PROCESSES = 2
 SCHEMES = {"sqlite": "WITH_SQLITE", "mysql": "WITH_MYSQL", "postgres": "WITH_POSTGRES"}
@@ -112,7 +113,6 @@ def create_pua_database(run: Run) -> None:
     if not run.db_url.startswith("sqlite:"):
         return
     run.state.pua_database.unlink(missing_ok=True)
-    with sqlite3.connect(run.state.pua_database) as connection:
-        for part in ("standard", "presence"):
-            connection.executescript((schema_directory("db_sqlite") / f"{part}-create.sql").read_text())
-    connection.close()
+    with contextlib.closing(sqlite3.connect(run.state.pua_database)) as connection:
+        for script in kamailio_scripts("sqlite", ("standard", "presence")):
+            connection.executescript("\n".join(script.statements))

@@ -13,7 +13,7 @@ OFFLINE, AVAILABLE, UNAVAILABLE, INVISIBLE, AWAY, EXTENDED_AWAY = 1, 2, 3, 4, 5,
 
 @dataclass(frozen=True, slots=True)
 class BuddyStatus:
-    """``primitive``: PurpleStatusPrimitive; ``message``: as the network gave it; ``idle_since``: Unix seconds, 0: not idle."""
+    """``primitive``: PurpleStatusPrimitive; ``message``: as it came; ``idle_since``: Unix seconds, 0: not idle."""
 
     primitive: int
     message: str

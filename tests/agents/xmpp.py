@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from xml.etree import ElementTree as ET
 
 from slixmpp import JID, ClientXMPP
 from slixmpp.stanza import Message, Presence
+from slixmpp.xmlstream import StanzaBase
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
@@ -206,7 +207,7 @@ class XmppUser:
         except BaseException:
             await self._disconnect()
             raise
-        await client.get_roster()
+        await cast(Any, client).get_roster()  # has no annotations in slixmpp
         if available:
             client.send_presence()
             await client.waiting_queue.join()
@@ -230,7 +231,7 @@ class XmppUser:
         if client.is_connected():
             await client.disconnect(wait=2.0)
 
-    def _on_message(self, stanza: Message) -> None:
+    def _on_message(self, stanza: StanzaBase) -> None:
         message = _read_message(stanza)
         if message.type == "error":
             self._errors.put(message)
@@ -240,7 +241,7 @@ class XmppUser:
         if message.body:
             self._messages.put(message)
 
-    def _on_presence(self, stanza: Presence) -> None:
+    def _on_presence(self, stanza: StanzaBase) -> None:
         if self._client is not None and stanza["from"] == self._client.boundjid:
             return
         self._presences.put(
@@ -341,7 +342,7 @@ def _presence(
     return presence
 
 
-def _read_message(stanza: Message) -> XmppMessage:
+def _read_message(stanza: StanzaBase) -> XmppMessage:
     prefix = f"{{{CHAT_STATES}}}"
     states = [child.tag.removeprefix(prefix) for child in stanza.xml if child.tag.startswith(prefix)]
     return XmppMessage(
