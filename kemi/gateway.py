@@ -15,6 +15,7 @@ import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
 from purple_bridge.custom_parameters import read_group
+from purple_bridge.launcher.sqlite import make_sqlite_wait
 from purple_bridge.launcher.supervisor import die_with_parent
 
 # what a ksr_route_* method returns
@@ -28,7 +29,7 @@ PROC_MAIN = 0
 SUBSCRIBERS = "subscriber"
 LOCATION = "location"
 NO_METHOD = -2  # registrar.lookup: phones are registered, none of them for this method
-WITH_DOMAIN = 1  # auth_db.is_subscriber
+EXISTS_IN_DOMAIN = 3  # auth_db.is_subscriber: compare the domain too, load nothing
 SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
 NOT_HIMSELF, STALE_NONCE = -8, -4  # auth_db.auth_check
 QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
@@ -39,6 +40,7 @@ NO_ACCOUNT, NO_CONTACT = -403, -404
 
 def mod_init() -> Routes:
     """Called once, before Kamailio forks its processes."""
+    make_sqlite_wait()
     purple_bridge.install(KSR)
     return Routes(read_group("purple"))
 
@@ -227,7 +229,8 @@ class Routes:
     def _is_user(self) -> bool:
         """The request URI is a user of this server, with or without a phone at the moment."""
         if self._auth:
-            return bool(KSR.auth_db.is_subscriber(_text("$ru"), SUBSCRIBERS, WITH_DOMAIN) > 0)
+            address = "sip:{}@{}".format(*_address("$rU", "$rd"))
+            return bool(KSR.auth_db.is_subscriber(address, SUBSCRIBERS, EXISTS_IN_DOMAIN) > 0)
         return bool(KSR.registrar.registered(LOCATION) > 0)
 
 

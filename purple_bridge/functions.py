@@ -72,7 +72,7 @@ class PurpleFunctions:
 
     def check_publish(self) -> int:
         """PUBLISH: whether ``handle_publish`` could read it; changes nothing."""
-        return self._guarded(self._published_presence)
+        return self._guarded(self._check_publish)
 
     def handle_publish(self) -> int:
         """PUBLISH: signs the user's accounts on, changes their status, or signs them off (RFC 3903)."""
@@ -185,8 +185,12 @@ class PurpleFunctions:
             raise UnsupportedBody(f"{kind.media_type} is not understood; send {PIDF_TYPE}")
         return pidf.parse(body, kind.parameters.get("charset"))
 
+    def _check_publish(self) -> None:
+        if self._event() == "presence":
+            self._published_presence()
+
     def _handle_publish(self) -> None:
-        if self._text("$hdr(Event)").partition(";")[0].strip() not in ("presence", ""):
+        if self._event() != "presence":
             return
         presentity = _parsed(self._text("$ru"))
         presence = self._published_presence()
@@ -217,7 +221,7 @@ class PurpleFunctions:
 
     # ------------------------------------------------------------ SUBSCRIBE
     def _handle_subscribe(self, uri: str, expires: int) -> None:
-        if self._text("$hdr(Event)").partition(";")[0].strip() != "presence":
+        if self._event() != "presence":
             return
         watcher = _parsed(self._text("$fu"))
         # within a dialog the request URI is this server's own contact
@@ -246,6 +250,10 @@ class PurpleFunctions:
         """A pseudo-variable's value, empty where there is none."""
         value = self._ksr.pv.get(variable)
         return "" if value is None else str(value)
+
+    def _event(self) -> str:
+        """The event package, without parameters (RFC 6665 §8.2.1)."""
+        return self._text("$hdr(Event)").partition(";")[0].strip().lower()
 
     def _body(self) -> bytes:
         """The body's octets: KEMI hands over text, so what is not UTF-8 comes hexadecimal."""

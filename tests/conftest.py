@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.gateway import Gateway
 from tests.servers.mariadb import MariaDB
 from tests.servers.ngircd import Ngircd
 from tests.servers.postgres import Postgres
 from tests.servers.prosody import Prosody
 
 XMPP_USERS = {"alice": "secret", "bob": "secret", "carol": "secret", "dave": "secret"}
+SIP_USERS = ("alice", "bob", "carol", "dave", "erin", "frank")
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,34 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgres"])
+def any_gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway on each database in turn."""
+    url = None
+    if request.param != "sqlite":
+        url = request.getfixturevalue(request.param).create_database("gateway")
+    with Gateway(tmp_path_factory.mktemp("gw"), db_url=url) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway on SQLite that many tests share; each adds its own accounts."""
+    with Gateway(tmp_path_factory.mktemp("gw"), users={name: "secret" for name in SIP_USERS}) as shared:
+        yield shared
+
+
+@pytest.fixture
+def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway on SQLite for one test alone."""
+    with Gateway(tmp_path) as own:
+        yield own
+
+
+@pytest.fixture(autouse=True)
+def _chat_clients_end_with_the_test() -> Iterator[None]:
+    yield
+    for running in Gateway.running:
+        running.close_chat_clients()

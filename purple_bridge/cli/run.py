@@ -30,7 +30,7 @@ from purple_bridge.launcher.runner import check_configuration, run_gateway
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.supervisor import ProcessDied
 from purple_bridge.launcher.versions import Kamailio, find_kamailio
-from purple_bridge.launcher.wrapper import Run, create_pua_database, write_wrapper
+from purple_bridge.launcher.wrapper import Run, write_wrapper
 
 T = TypeVar("T")
 DEFAULT_LISTENER = "udp:127.0.0.1:5060"
@@ -196,7 +196,7 @@ def _prepare(run: Run) -> None:
     """Everything that must be right or exist before Kamailio starts; ConfigurationError says what is not."""
     _create_database(run)
     findings = [
-        *preflight.check_programs(run.db_url),
+        *preflight.check_programs(run.db_url.partition(":")[0]),
         *preflight.check_database(run.db_url, run.parameters["db_table"]),
     ]
     failures = [finding for finding in findings if finding.level == "fail"]
@@ -207,7 +207,6 @@ def _prepare(run: Run) -> None:
     for listener in (*run.listeners, parse_listener(f"udp:{run.parameters['internal']}")):
         check_free(listener)
     run.state.remove_sockets()
-    create_pua_database(run)
     write_wrapper(run)
     run.state.write_settings(_settings(run))
 

@@ -27,6 +27,7 @@ from purple_bridge.launcher.versions import (
 
 Level = Literal["ok", "warn", "fail"]
 USUAL_PROTOCOLS = {"prpl-jabber", "prpl-irc", "prpl-simple"}
+LIBPURPLE_IS_FINE = "can be loaded"
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -39,17 +40,17 @@ class Finding:
     text: str
 
 
-def check_programs(db_url: str) -> Iterator[Finding]:
-    """Kamailio, its modules and its Python, libpurple."""
+def check_programs(database: str) -> Iterator[Finding]:
+    """Kamailio, its modules and its Python, libpurple. ``database``: the scheme of purple.db_url."""
     try:
         kamailio = find_kamailio()
     except ConfigurationError as error:
         yield Finding("fail", "kamailio", str(error))
         return
     yield _finding("kamailio", partial(check_version, kamailio), f"version {kamailio.version_text}")
-    yield from _modules(kamailio, db_url.partition(":")[0])
+    yield from _modules(kamailio, database)
     yield _finding("python", partial(check_python, kamailio), "Kamailio embeds the Python of this environment")
-    yield _finding("libpurple", check_libpurple, "can be loaded")
+    yield _finding("libpurple", check_libpurple, LIBPURPLE_IS_FINE)
 
 
 def _modules(kamailio: Kamailio, database: str) -> Iterator[Finding]:

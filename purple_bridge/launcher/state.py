@@ -42,10 +42,6 @@ class StateDirectory:
     def ctl_socket(self) -> Path:
         return self.run / "ctl.sock"
 
-    @property
-    def pua_database(self) -> Path:
-        return self.run / "pua.db"
-
     def worker_socket(self, number: int) -> Path:
         """Control socket of worker ``number``, from 1."""
         return self.run / f"worker-{number}.sock"

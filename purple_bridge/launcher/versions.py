@@ -26,9 +26,9 @@ PACKAGES = {
     "kamailio-python3-modules": ["app_python3"],
 }
 DATABASE_PACKAGES = {
-    "sqlite": ("kamailio-sqlite-modules", "db_sqlite"),
-    "mysql": ("kamailio-mysql-modules", "db_mysql"),
-    "postgres": ("kamailio-postgres-modules", "db_postgres"),
+    "sqlite": {"kamailio-sqlite-modules": ["db_sqlite"]},
+    "mysql": {"kamailio-mysql-modules": ["db_mysql"]},
+    "postgres": {"kamailio-postgres-modules": ["db_postgres"]},
 }
 
 
@@ -74,9 +74,8 @@ def check_version(kamailio: Kamailio) -> None:
 
 
 def missing_packages(kamailio: Kamailio, database: str) -> dict[str, list[str]]:
-    """Debian package -> its modules that are missing. ``database``: sqlite, mysql or postgres."""
-    package, module = DATABASE_PACKAGES[database]
-    needed = {**PACKAGES, package: [module]}
+    """Debian package -> its modules that are missing. ``database``: the scheme of purple.db_url."""
+    needed = {**PACKAGES, **DATABASE_PACKAGES.get(database, {})}
     absent = {name: [each for each in modules if kamailio.module(each) is None] for name, modules in needed.items()}
     return {name: modules for name, modules in absent.items() if modules}
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from purple_bridge.db.scripts import kamailio_scripts
 from purple_bridge.db.urls import location_url
 from purple_bridge.launcher.listeners import Listener, is_ip_address
 from purple_bridge.launcher.parameters import define_lines, quoted
@@ -86,7 +83,6 @@ def _server_defines(run: Run) -> list[str]:
         "CTL_SOCKET": f"unix:{run.state.ctl_socket}",
         "INTERNAL_URI": f"sip:{run.parameters['internal']}",
         "LOCATION_DB_URL": location_url(run.db_url),
-        "PUA_DB_URL": _pua_url(run),
     }
     return [f"#!define {name} {quoted(value)}" for name, value in values.items()]
 
@@ -99,20 +95,3 @@ def _listen_lines(run: Run) -> list[str]:
         f"socket_workers={INTERNAL_PROCESSES}",
         f'listen=udp:{run.parameters["internal"]} name "internal"',
     ]
-
-
-def _pua_url(run: Run) -> str:
-    return f"sqlite:///{run.state.pua_database}" if run.db_url.startswith("sqlite:") else run.db_url
-
-
-def create_pua_database(run: Run) -> None:
-    """An empty SQLite file for Kamailio's pua module, which must have one but need not remember anything.
-
-    What pua published is gone with the presence module's memory, so its old records would only be wrong.
-    """
-    if not run.db_url.startswith("sqlite:"):
-        return
-    run.state.pua_database.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(run.state.pua_database)) as connection:
-        for script in kamailio_scripts("sqlite", ("standard", "presence")):
-            connection.executescript("\n".join(script.statements))

@@ -28,6 +28,7 @@ from purple_bridge.worker.contacts import WatchedContact
 logger = logging.getLogger(__name__)
 
 MOST_PENDING = 1000
+LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
 GTALK_SERVER = "talk.google.com"
 
 
@@ -69,7 +70,9 @@ class OwnedAccount:
         self.pending: deque[SendMessage] = deque()
         self.purple: purple_accounts.Account | None = None
         self._retry_timer = 0
+        self._login_timer = 0
         self._login_submitted = False
+        self._question = ""
 
     @property
     def protocol(self) -> str:
@@ -167,8 +170,22 @@ class OwnedAccount:
         except (purple_accounts.UnknownProtocol, ValueError) as error:
             self._change(State.ERROR, str(error))
             return
+        self._question = ""
+        self._stop_login_timer()
+        self._login_timer = glib.add_timer(LOGIN_SECONDS, self._login_timed_out)
         account.connect(self._spec.password)
         self._show()
+
+    def _login_timed_out(self) -> None:
+        self._login_timer = 0
+        self.failed(ConnectionError(0, f"The server did not answer within {LOGIN_SECONDS:.0f} s", fatal=False))
+        if self.purple is not None:
+            self.purple.disconnect()
+
+    def _stop_login_timer(self) -> None:
+        if self._login_timer:
+            glib.remove(self._login_timer)
+            self._login_timer = 0
 
     def _make(self) -> purple_accounts.Account:
         """Raises UnknownProtocol, or ValueError with what is wrong with the row."""
@@ -217,6 +234,7 @@ class OwnedAccount:
         self._change(State.OFFLINE)
 
     def _stop_retrying(self) -> None:
+        self._stop_login_timer()
         if self._retry_timer:
             glib.remove(self._retry_timer)
             self._retry_timer = 0
@@ -241,15 +259,23 @@ class OwnedAccount:
 
     def failed(self, error: ConnectionError) -> None:
         """The connection is about to end; it is tried again unless that cannot help."""
+        self._stop_login_timer()
         self._change(State.ERROR, error.text)
         if self.wanted and not error.fatal:
             self._retry()
+
+    def questioned(self, text: str) -> None:
+        """libpurple asked its user, and was refused: it may give the login up without a further word."""
+        self._question = text
 
     def disconnected(self) -> None:
         if self.state is State.ONLINE:  # without an error: the server closed it, or we did
             self._change(State.OFFLINE)
             if self.wanted:
                 self._retry()
+        elif self._login_timer and self._question:
+            self._stop_login_timer()
+            self._change(State.ERROR, f"The login needs an answer nobody gives: {self._question}")
 
     def _retry(self) -> None:
         if not self._retry_timer:

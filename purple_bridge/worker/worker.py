@@ -263,6 +263,8 @@ class Worker:
 
     def notified(self, purple: Account | None, text: str) -> None:
         account = self._owner(purple) if purple else None
+        if account is not None:
+            account.questioned(text)
         logger.info("libpurple says%s: %s", f" to {account.ext_user}" if account else "", text)
 
     def message_received(self, purple: Account, message: ReceivedMessage) -> None:

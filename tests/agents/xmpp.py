@@ -171,7 +171,9 @@ class XmppUser:
         self.presence(type="subscribed", to=jid)
 
     def close(self) -> None:
-        """Log out and end the thread; harmless when the connection is gone already."""
+        """Log out and end the thread; harmless when that was done, or the connection is gone already."""
+        if self._runner.closed:
+            return
         try:
             self._runner.run(self._disconnect())
         finally:
@@ -272,6 +274,10 @@ class _LoopThread:
         except TimeoutError:
             future.cancel()
             raise
+
+    @property
+    def closed(self) -> bool:
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._end.set)

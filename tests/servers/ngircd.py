@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import ClassVar
 
-from tests.servers.base import Server
+from tests.servers.base import Server, run_as
 
 # Nothing that waits (DNS, ident), and no limit or penalty that slows a burst of lines.
 CONFIG = """\
@@ -17,7 +16,6 @@ Info = test server
 Listen = 127.0.0.1
 Ports = {port}
 MotdPhrase = test
-{user}
 
 [Limits]
 MaxConnections = 0
@@ -44,10 +42,12 @@ class Ngircd(Server):
     def config_path(self) -> Path:
         return self.directory / "ngircd.conf"
 
+    def privileges(self) -> list[str]:
+        """Started as root it would change to `nobody` itself and so lose its parent death signal."""
+        return run_as("nobody")
+
     def prepare(self) -> None:
-        """Stay root when started as root: `nobody` could not read the private directory."""
-        user = "ServerUID = 0\nServerGID = 0" if os.geteuid() == 0 else ""
-        self.config_path.write_text(CONFIG.format(port=self.port, user=user))
+        self.config_path.write_text(CONFIG.format(port=self.port))
 
     def command(self) -> list[str]:
         return ["ngircd", "--nodaemon", "--config", str(self.config_path)]

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
-from tests.servers.base import Server
+from tests.servers.base import Server, run_as
 
 USER, PASSWORD = "kamailio", "kamailiorw"
 SYSTEM_USER = "postgres"
@@ -42,11 +42,7 @@ class Postgres(Server):
         return self.directory / "data"
 
     def privileges(self) -> list[str]:
-        """CAP_DAC_OVERRIDE, because the directories above belong to root and are closed to others."""
-        if os.geteuid() != 0:
-            return []
-        user = [f"--reuid={SYSTEM_USER}", f"--regid={SYSTEM_USER}", "--clear-groups"]
-        return [*user, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        return run_as(SYSTEM_USER)
 
     def prepare(self) -> None:
         """Create the cluster at the first start."""

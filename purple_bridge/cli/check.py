@@ -1,0 +1,92 @@
+"""``purplectl check``: what is wrong with this installation, in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from purple_bridge.db.tables import PURPLEMAP
+from purple_bridge.db.urls import redacted, sqlalchemy_url
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.launcher import preflight
+from purple_bridge.launcher.environment import PROJECT_ROOT, default_config
+from purple_bridge.launcher.preflight import Finding
+from purple_bridge.launcher.state import StateDirectory
+
+
+@click.command("check")
+@click.option("--db-url", envvar="PURPLE_DB_URL", metavar="URL", help="Default: that of the last `purplectl run`.")
+@click.option(
+    "--state-dir",
+    envvar="PURPLE_STATE_DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Default: ./state of the checkout.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> None:
+    """Check versions, modules, libpurple, database and permissions. Exit 1 if the gateway cannot run."""
+    state = StateDirectory((state_dir or PROJECT_ROOT / "state").absolute())
+    findings = list(_findings(state, db_url))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level:4}  {finding.subject}: {finding.text}")
+    if any(finding.level == "fail" for finding in findings):
+        sys.exit(1)
+
+
+def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
+    last = _last_settings(state)
+    url = db_url or last.get("db_url") or f"sqlite:///{state.path / 'purple.db'}"
+    programs = list(preflight.check_programs(url.partition(":")[0]))
+    yield from programs
+    if Finding("ok", "libpurple", preflight.LIBPURPLE_IS_FINE) in programs:
+        yield preflight.check_protocols()
+    yield _config()
+    yield from _database(url, last.get("db_table") or PURPLEMAP)
+    yield from preflight.check_permissions(state.path, _private_files(state, url))
+
+
+def _last_settings(state: StateDirectory) -> dict[str, Any]:
+    try:
+        settings = json.loads(state.settings.read_text())
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _config() -> Finding:
+    config = default_config()
+    if config is None or not os.access(config, os.R_OK):
+        return Finding("fail", "configuration", "kamailio.cfg is not beside the gateway: install it again")
+    return Finding("ok", "configuration", str(config))
+
+
+def _database(url: str, table: str) -> Iterator[Finding]:
+    """An SQLite file that is missing is no mistake: the first run makes it."""
+    path = _sqlite_file(url)
+    if path is not None and not path.exists():
+        yield Finding("warn", "database", f"{redacted(url)} does not exist yet; purplectl run makes it")
+        return
+    yield from preflight.check_database(url, table)
+
+
+def _sqlite_file(url: str) -> Path | None:
+    try:
+        target = sqlalchemy_url(url)
+    except ConfigurationError:
+        return None
+    return Path(target.database or "") if target.get_backend_name() == "sqlite" else None
+
+
+def _private_files(state: StateDirectory, url: str) -> tuple[Path, ...]:
+    path = _sqlite_file(url)
+    return (state.settings, state.wrapper, *([path] if path is not None else []))
