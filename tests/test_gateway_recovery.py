@@ -78,7 +78,7 @@ def test_wrong_parameter_stops_the_start(tmp_path: Path, parameter: str, value: 
     gateway = Gateway(tmp_path, settings={parameter: value})
     with pytest.raises(AssertionError), gateway:
         pass
-    assert f"purple.{parameter}" in gateway.kamailio.log
+    assert f"purple.{parameter}" in gateway.kamailio.log_tail()
 
 
 def test_start_signs_every_account_on(tmp_path: Path, own_prosody: Prosody) -> None:

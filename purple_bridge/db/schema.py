@@ -116,16 +116,15 @@ def _make_private_file(url: str) -> None:
         return
     path = Path(target.database or "")
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-            if os.geteuid() == 0:
-                owner = path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return
     except OSError as error:
         raise ConfigurationError(f"purple.db_url: {path} cannot be made: {error.strerror}") from None
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    os.close(descriptor)
 
 
 def _create_missing(

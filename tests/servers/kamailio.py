@@ -106,6 +106,15 @@ class Kamailio(Server):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the launcher alone."""
+        os.kill(self.pid, number)
+
+    def wait_end(self, timeout: float = 10) -> int:
+        """The launcher's exit code; subprocess.TimeoutExpired if it has not ended after `timeout` seconds."""
+        assert self._process is not None
+        return self._process.wait(timeout)
+
     def log_tail(self, lines: int = 30) -> str:
         return super().log_tail(lines) + "\n" + "\n".join(self.log.splitlines()[-lines:])
 

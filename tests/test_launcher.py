@@ -1,0 +1,319 @@
+"""`purplectl run` and `purplectl check` on the real Kamailio: start, refusals, every way to end, no leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.launcher.listeners import Listener, parse_listener
+from purple_bridge.launcher.parameters import define_lines, parse_settings
+from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
+from purple_bridge.launcher.versions import check_version
+from tests.agents.phone import Phone, pidf
+from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
+from tests.waiting import free_port, wait_until
+
+
+def purplectl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PURPLECTL, *arguments],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def start_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`purplectl run` that is expected to refuse."""
+    listen = () if "--listen" in arguments else ("--listen", f"udp:127.0.0.1:{free_port()}")
+    return purplectl("run", "--state-dir", str(directory), *listen, *arguments)
+
+
+def processes_of(kamailio: Kamailio) -> list[int]:
+    """Process ids that the launcher started: their HOME is the state directory."""
+    home = f"HOME={kamailio.state_dir}".encode()
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and home in _environ(entry)]
+
+
+def _environ(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def can_bind(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind is socket.SOCK_STREAM else 0)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def nothing_is_left(kamailio: Kamailio) -> bool:
+    ports_are_free = (
+        can_bind(kamailio.port, socket.SOCK_DGRAM)
+        and can_bind(kamailio.port, socket.SOCK_STREAM)
+        and can_bind(kamailio.internal_port, socket.SOCK_DGRAM)
+    )
+    return ports_are_free and not processes_of(kamailio)
+
+
+def sockets_of(kamailio: Kamailio) -> list[Path]:
+    return [path for path in (kamailio.state_dir / "run").iterdir() if path.is_socket()]
+
+
+@pytest.fixture
+def kamailio(tmp_path: Path) -> Iterator[Kamailio]:
+    with Kamailio(tmp_path, users={"alice": "a-secret", "bob": "b-secret"}) as server:
+        yield server
+
+
+@pytest.fixture
+def phone(kamailio: Kamailio) -> Iterator[Callable[[str], Phone]]:
+    phones: list[Phone] = []
+
+    def make(user: str) -> Phone:
+        phones.append(Phone(f"sip:{user}@{kamailio.domain}", f"{user[0]}-secret", ("127.0.0.1", kamailio.port)))
+        return phones[-1]
+
+    yield make
+    for made in phones:
+        made.close()
+
+
+# ---- start and end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_stops_everything(kamailio: Kamailio, number: signal.Signals) -> None:
+    assert len(processes_of(kamailio)) >= kamailio.workers
+    kamailio.send_signal(number)
+    assert kamailio.wait_end(10) == 0
+    assert nothing_is_left(kamailio)
+    assert sockets_of(kamailio) == []
+    assert kamailio.log_path.read_text() == "ready\n"
+
+
+def test_ready_means_that_sip_and_every_worker_answer(kamailio: Kamailio, phone: Callable[[str], Phone]) -> None:
+    assert phone("alice").options().status == 200
+    ranks = [process["rank"] for process in kamailio.processes() if process["description"].startswith("udp")]
+    assert ranks == list(range(1, 1 + kamailio.workers + 2))  # the workers first, then the internal listener's
+    assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(kamailio)}
+
+
+def test_killed_launcher_leaves_nothing(kamailio: Kamailio) -> None:
+    kamailio.send_signal(signal.SIGKILL)
+    kamailio.wait_end(5)
+    wait_until(lambda: nothing_is_left(kamailio), 10, "processes and ports are gone")
+
+
+def test_death_of_main_ends_everything(kamailio: Kamailio) -> None:
+    os.kill(kamailio.processes()[0]["pid"], signal.SIGKILL)
+    assert kamailio.wait_end(10) == 1
+    assert nothing_is_left(kamailio)
+    assert "died" in kamailio.log_path.read_text()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_death_of_a_worker_ends_everything_and_is_named(kamailio: Kamailio, number: int) -> None:
+    pid = kamailio.worker_pid(number)
+    kamailio.kill_worker(number)
+    assert kamailio.wait_end(10) == 1
+    assert nothing_is_left(kamailio)
+    assert sockets_of(kamailio) == []
+    assert f"worker {number} (process {pid}) died" in kamailio.log_path.read_text()
+
+
+def test_workers_that_hang_are_killed(kamailio: Kamailio) -> None:
+    os.kill(kamailio.worker_pid(1), signal.SIGSTOP)
+    kamailio.send_signal(signal.SIGTERM)
+    assert kamailio.wait_end(10) == 0
+    assert nothing_is_left(kamailio)
+
+
+def test_registrations_and_presence_survive_a_restart(kamailio: Kamailio, phone: Callable[[str], Phone]) -> None:
+    alice, bob = phone("alice"), phone("bob")
+    assert bob.register().status == 200
+    assert bob.publish(pidf(bob.aor, note="here")).status == 200
+    kamailio.restart()
+    assert alice.message(bob.aor, "after the restart").status == 200
+    assert bob.wait_message().text == "after the restart"
+    watched = alice.subscribe(bob.aor).wait_notify()
+    assert watched.presence is not None
+    assert watched.presence.notes == ("here",)
+
+
+# ---- refusals, each one line that says what to do
+
+
+def test_second_gateway_on_the_state_directory_is_refused(kamailio: Kamailio) -> None:
+    refused = start_in(kamailio.state_dir)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"in use by another gateway (process {kamailio.pid})" in refused.stderr
+    assert kamailio.running
+
+
+def test_port_in_use_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        listener = f"udp:127.0.0.1:{taken.getsockname()[1]}"
+        refused = start_in(tmp_path, "--listen", listener)
+    assert refused.returncode == 1
+    assert f"{listener}: Address already in use" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        ("purple.connect_on=never", "purple.connect_on"),
+        ("purple.authorize=perhaps", "purple.authorize"),
+        ("purple.db_table=a b", "purple.db_table"),
+        ("purple.httpProxy_port=70000", "purple.httpProxy_port"),
+        ("purple.db_url=oracle://x/y", "purple.db_url"),
+        ("purple.workers=0", "purple.workers"),
+    ],
+)
+def test_wrong_value_stops_the_start_and_is_named(tmp_path: Path, setting: str, names: str) -> None:
+    refused = start_in(tmp_path, "--set", setting)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.count("\n") == 1
+    assert names in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "purple.nosuch=1"], "db_url, db_table"),
+        (["--set", "nosuch"], "purple.NAME=VALUE"),
+        (["--set", "purple.workers=many"], "purple.workers"),
+        (["--set", "purple.db_table=a\nb"], "control characters"),
+        (["--listen", "udp:0.0.0.0:5060"], "name the address"),
+        (["--listen", "tcp:127.0.0.1:5060"], "udp"),
+        (["--domain", "sip:example.org"], "example.org"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], says: str) -> None:
+    refused = start_in(tmp_path, *arguments)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("this is no configuration\n", "parse error"), ('loadmodule "nosuch.so"\n', "could not find module <nosuch>")],
+)
+def test_configuration_that_kamailio_refuses(tmp_path: Path, text: str, says: str) -> None:
+    config = tmp_path / "own.cfg"
+    config.write_text(text)
+    refused = start_in(tmp_path / "state", "--config", str(config))
+    assert refused.returncode == 1
+    assert str(config) in refused.stderr
+    assert says in refused.stderr
+
+
+def test_database_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    url = f"mysql://kamailio:s3cret@127.0.0.1:{free_port()}/kamailio"
+    refused = start_in(tmp_path, "--db-url", url)
+    assert refused.returncode == 1
+    assert "mysql://kamailio:***@127.0.0.1" in refused.stderr
+    assert "s3cret" not in refused.stderr + refused.stdout
+
+
+# ---- secrets
+
+
+def test_database_url_is_in_private_files_only(kamailio: Kamailio) -> None:
+    for path in (kamailio.state_dir / "kamailio-run.cfg", kamailio.state_dir / "settings.json"):
+        assert kamailio.db_url in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for pid in processes_of(kamailio):
+        assert kamailio.db_url not in Path(f"/proc/{pid}/cmdline").read_text()
+        assert kamailio.db_url.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_sockets_are_private(kamailio: Kamailio) -> None:
+    assert stat.S_IMODE((kamailio.state_dir / "run").stat().st_mode) == 0o700
+    for name in ("rpc.sock", "ctl.sock"):
+        assert stat.S_IMODE((kamailio.state_dir / "run" / name).stat().st_mode) == 0o600
+
+
+# ---- check
+
+
+def test_check_of_a_running_gateway(kamailio: Kamailio) -> None:
+    checked = purplectl("check", "--json", "--state-dir", str(kamailio.state_dir), PURPLE_DB_URL=kamailio.db_url)
+    findings = json.loads(checked.stdout)
+    assert checked.returncode == 0, checked.stdout
+    assert {finding["level"] for finding in findings} == {"ok"}
+    subjects = {finding["subject"] for finding in findings}
+    assert {"kamailio", "modules", "python", "libpurple", "plugins", "database", "permissions"} <= subjects
+
+
+def test_check_says_what_is_wrong(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "settings.json").write_text("{}")
+    (state / "settings.json").chmod(0o644)
+    url = f"postgres://kamailio:s3cret@127.0.0.1:{free_port()}/kamailio"
+    checked = purplectl("check", "--state-dir", str(state), "--db-url", url)
+    assert checked.returncode == 1
+    assert "fail  database: postgres://kamailio:***@127.0.0.1" in checked.stdout
+    assert "fail  permissions" in checked.stdout
+    assert "s3cret" not in checked.stdout + checked.stderr
+
+
+# ---- parts that need no server
+
+
+@pytest.mark.parametrize("version", [(5, 6, 0), (5, 6, 3), (5, 7, 9), (6, 0, 1), (6, 1, 0)])
+def test_versions_that_run(version: tuple[int, int, int]) -> None:
+    check_version(InstalledKamailio("kamailio", version, ()))
+
+
+@pytest.mark.parametrize("version", [(5, 5, 9), (5, 8, 0), (5, 8, 4), (6, 0, 0)])
+def test_versions_that_are_refused(version: tuple[int, int, int]) -> None:
+    with pytest.raises(ConfigurationError, match=r"\.".join(map(str, version))):
+        check_version(InstalledKamailio("kamailio", version, ()))
+
+
+@pytest.mark.parametrize(
+    ("text", "listener"),
+    [
+        ("udp:127.0.0.1:5060", Listener("udp", "127.0.0.1", 5060)),
+        ("TCP:sip.Example.org:5062", Listener("tcp", "sip.example.org", 5062)),
+        ("udp:[::1]:5060", Listener("udp", "[::1]", 5060)),
+    ],
+)
+def test_listeners(text: str, listener: Listener) -> None:
+    assert parse_listener(text) == listener
+
+
+@pytest.mark.parametrize("text", ["", "udp", "udp:host", "sctp:host:5060", "udp:host:0", "udp:host:65536", "udp:a b:1"])
+def test_what_is_no_listener(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="--listen"):
+        parse_listener(text)
+
+
+def test_define_lines_quote_what_kamailio_would_read_as_syntax() -> None:
+    values = parse_settings(['purple.db_url=mysql://a:"b\\c@h/d', "purple.workers=3"])
+    assert define_lines(values) == [
+        r'#!define PURPLE_DB_URL "mysql://a:\"b\\c@h/d"',
+        "#!define PURPLE_WORKERS 3",
+    ]
