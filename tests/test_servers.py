@@ -1,4 +1,4 @@
-"""Proves that the servers and agents of the other tests work; knows nothing of the gateway."""
+"""Proves that the servers and agents of the other tests work; the gateway is one more SIP server here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.agents.phone import Headers, Phone, Request, Response, parse_notify, 
 from tests.agents.sip import challenge, host_port, parameter, parse, split_list, split_stream, uri_of
 from tests.agents.wire import Address, UdpWire
 from tests.agents.xmpp import XmppUser
+from tests.gateway import Gateway
 from tests.servers.base import Server, group_members
 from tests.servers.mariadb import MariaDB
 from tests.servers.ngircd import Ngircd
@@ -313,7 +314,7 @@ def test_nonsense_is_traced_and_survived(pair: tuple[Phone, Phone]) -> None:
 
 
 class Notifier:
-    """A presence server of a few lines: challenges everything once, and sends NOTIFY when told."""
+    """A raw SIP peer that shows the phone what Kamailio does seldom: two hops, NOTIFY out of order, after the end."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -433,6 +434,33 @@ def test_notifies_out_of_order_or_after_the_end_are_refused(notifier: Notifier) 
         answers = [notifier.notify(alice, cseq, state) for cseq, state in told]
         assert [answer.status for answer in answers] == [200, 500, 200, 481]
         assert [notify.state for notify in subscription.notifies] == ["active", "terminated"]
+
+
+def test_phones_register_publish_and_watch_at_kamailio(own_gateway: Gateway) -> None:
+    alice, bob = own_gateway.phone("alice"), own_gateway.phone("bob")  # both answer Kamailio's challenge
+    assert alice.publish(pidf(alice.aor, "open", "at my desk")).status == 200
+    first = alice.etag
+    subscription = bob.subscribe(alice.aor)
+    assert 200 <= subscription.status < 300
+    seen = subscription.wait_notify(lambda notify: bool(notify.body))
+    assert seen.presence is not None
+    assert (seen.presence.basic, seen.presence.note) == ("open", "at my desk")
+    assert alice.publish(pidf(alice.aor, "open", "moo", "away")).status == 200
+    assert alice.etag != first
+    changed = subscription.wait_notify(lambda notify: b"moo" in notify.body)
+    assert changed.presence is not None
+    assert changed.presence.activities == ("away",)
+    assert 200 <= subscription.refresh().status < 300
+    assert 200 <= subscription.unsubscribe().status < 300
+    subscription.wait_notify(lambda notify: notify.state == "terminated")
+    assert alice.publish(None, etag="no such tag").status == 412
+    assert alice.etag is None
+
+
+def test_a_wrong_password_is_tried_once(own_gateway: Gateway) -> None:
+    with Phone("sip:alice@example.org", "wrong", ("127.0.0.1", own_gateway.kamailio.port), "tcp") as mallory:
+        assert mallory.register().status == 401
+        assert sum(line.startswith("-> ") for line in mallory.trace) == 2
 
 
 # ---- reading and writing

@@ -13,12 +13,6 @@ from purple_bridge.addresses import SipAddress
 from purple_bridge.db.tables import subscriber
 
 
-def has_user(engine: Engine, user: SipAddress) -> bool:
-    """Whether there is such a user, without regard to case: the mapping makes no difference either."""
-    with engine.connect() as connection:
-        return connection.execute(select(subscriber.c.id).where(_is(user))).first() is not None
-
-
 def add_user(engine: Engine, user: SipAddress, password: str) -> bool:
     """Add the user; False, and nothing done, if it exists. Raises SQLAlchemyError."""
     with engine.begin() as connection:
@@ -56,9 +50,7 @@ def list_users(engine: Engine) -> list[str]:
 
 
 def _is(user: SipAddress) -> ColumnElement[bool]:
-    return and_(
-        func.lower(subscriber.c.username) == user.user.lower(), func.lower(subscriber.c.domain) == user.host
-    )
+    return and_(func.lower(subscriber.c.username) == user.user.lower(), func.lower(subscriber.c.domain) == user.host)
 
 
 def _hashes(user: SipAddress, password: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from purple_bridge.launcher.listeners import Listener, is_ip_address
 from purple_bridge.launcher.parameters import define_lines, quoted
 from purple_bridge.launcher.state import StateDirectory, write_private
 
-INTERNAL_PROCESSES = 2
+INTERNAL_PROCESSES = 1  # one, so that messages stay in the order in which the IM network gave them
 SCHEMES = {"sqlite": "WITH_SQLITE", "mysql": "WITH_MYSQL", "postgres": "WITH_POSTGRES"}
 
 

@@ -1,0 +1,250 @@
+"""``purplectl account``: rows of the mapping, checked against what the protocol plugins declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from sqlalchemy import Engine
+
+from purple_bridge.addresses import SipAddress, normalize_im_name
+from purple_bridge.cli.options import (
+    Settings,
+    SipUser,
+    database_options,
+    json_option,
+    open_engine,
+    password_options,
+    print_json,
+    print_table,
+    read_password,
+)
+from purple_bridge.db.account import Account, OptionValue
+from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.provision import add_account, change_account, remove_account
+from purple_bridge.db.tables import purplemap_table
+from purple_bridge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from purple_bridge.libpurple.plugins import Option, Protocol
+
+GTALK = "gtalk"  # the old module's name for XMPP at Google
+LONGEST_PASSWORD = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolSource:
+    """Where the commands get the protocol plugins from: the click context's ``obj``, else libpurple."""
+
+    protocols: Callable[[], Sequence[Protocol]]
+
+
+def _installed() -> Sequence[Protocol]:
+    try:
+        from purple_bridge.libpurple.plugins import list_protocols  # noqa: PLC0415 - loads libpurple
+    except OSError as error:
+        raise ConfigurationError(f"libpurple cannot be loaded ({error}): apt-get install libpurple0") from error
+    return list_protocols()
+
+
+@click.group("account")
+@click.pass_context
+def account_command(context: click.Context) -> None:
+    """Add, list, change and remove the IM accounts of SIP users."""
+    context.ensure_object(lambda: ProtocolSource(_installed))
+
+
+_user = click.argument("user", type=SipUser())
+_protocol = click.argument("protocol")
+_ext_user = click.argument("ext_user")
+_option = click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A libpurple account option.")
+
+
+@account_command.command("add")
+@_user
+@_protocol
+@_ext_user
+@_option
+@click.option("--no-password", is_flag=True, help="The account has none.")
+@password_options
+@database_options
+@click.pass_obj
+def add(
+    source: ProtocolSource,
+    settings: Settings,
+    user: SipAddress,
+    protocol: str,
+    ext_user: str,
+    options: tuple[str, ...],
+    no_password: bool,
+    password_stdin: bool,
+    password_file: Path | None,
+) -> None:
+    """Give a SIP user an account on an IM network."""
+    ext_user = _checked_name(ext_user)
+    values = parse_options(find_protocol(source.protocols(), protocol), options)
+    password = None if no_password else _password(password_stdin, password_file)
+    with open_engine(settings) as engine:
+        if _find(engine, settings, user, protocol, ext_user):
+            raise click.ClickException(f"{user.uri} has {protocol} {ext_user} already: use `purplectl account set`")
+        add_account(engine, user, protocol, ext_user, password, values, settings.table)
+    click.echo(f"added {protocol} {ext_user} for {user.uri}")
+
+
+@account_command.command("set")
+@_user
+@_protocol
+@_ext_user
+@_option
+@click.option("--unset", multiple=True, metavar="NAME", help="Back to the plugin's default.")
+@password_options
+@database_options
+@click.pass_obj
+def set_(
+    source: ProtocolSource,
+    settings: Settings,
+    user: SipAddress,
+    protocol: str,
+    ext_user: str,
+    options: tuple[str, ...],
+    unset: tuple[str, ...],
+    password_stdin: bool,
+    password_file: Path | None,
+) -> None:
+    """Change the options or the password of an account."""
+    values = parse_options(find_protocol(source.protocols(), protocol), options)
+    password = _password(password_stdin, password_file) if password_stdin or password_file else None
+    if not (values or unset or password):
+        raise click.UsageError("nothing to change: --option, --unset, --password-stdin or --password-file")
+    with open_engine(settings) as engine:
+        account = _found(engine, settings, user, protocol, ext_user)
+        merged = _without(account, unset) | values if values or unset else None
+        change_account(engine, account.id, password=password, options=merged, table=settings.table)
+    click.echo(f"changed {protocol} {ext_user} of {user.uri}")
+
+
+@account_command.command("remove")
+@_user
+@_protocol
+@_ext_user
+@database_options
+def remove(settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> None:
+    """Take an account away from a SIP user."""
+    with open_engine(settings) as engine:
+        account = _found(engine, settings, user, protocol, ext_user)
+        remove_account(engine, account.id, settings.table)
+    click.echo(f"removed {protocol} {ext_user} of {user.uri}")
+
+
+@account_command.command("list")
+@click.argument("user", type=SipUser(), required=False)
+@database_options
+@json_option
+def list_(settings: Settings, user: SipAddress | None, as_json: bool) -> None:
+    """List the accounts, of one SIP user or of all; passwords are not shown."""
+    with open_engine(settings) as engine:
+        mapping = Mapping(engine, settings.table)
+        accounts = list(mapping.accounts_of(user.key) if user else mapping.all_accounts())
+    if as_json:
+        print_json([_as_json(account) for account in accounts])
+        return
+    columns = ["SIP user", "protocol", "account", "password", "options", "error"]
+    print_table(columns, [_as_row(account) for account in accounts])
+
+
+def find_protocol(protocols: Sequence[Protocol], name: str) -> Protocol:
+    """The plugin of ``ext_prot``; UsageError names those there are."""
+    wanted = "prpl-jabber" if name == GTALK else name
+    for protocol in protocols:
+        if protocol.id == wanted:
+            return protocol
+    known = ", ".join(sorted(protocol.id for protocol in protocols))
+    raise click.UsageError(f"no protocol {name!r}; there are: {known}, {GTALK}")
+
+
+def parse_options(protocol: Protocol, texts: Sequence[str]) -> dict[str, OptionValue]:
+    """``NAME=VALUE`` in the types the plugin declares; UsageError names what is allowed."""
+    return dict(_parse_option(protocol, text) for text in texts)
+
+
+def _parse_option(protocol: Protocol, text: str) -> tuple[str, OptionValue]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--option {text}: write NAME=VALUE")
+    option = next((option for option in protocol.options if option.name == name), None)
+    if option is None:
+        known = ", ".join(sorted(option.name for option in protocol.options))
+        raise click.UsageError(f"{protocol.id} has no option {name!r}; there are: {known}")
+    return name, _convert(option, value)
+
+
+def _convert(option: Option, value: str) -> OptionValue:
+    from purple_bridge.libpurple.plugins import convert  # noqa: PLC0415 - loads libpurple
+
+    try:
+        return convert(option, value)
+    except ValueError as error:
+        raise click.UsageError(f"--option {option.name}={value}: {error}") from None
+
+
+def _password(password_stdin: bool, password_file: Path | None) -> str:
+    password = read_password(password_stdin, password_file)
+    if len(password) > LONGEST_PASSWORD:
+        raise click.UsageError(f"the password is longer than {LONGEST_PASSWORD} characters")
+    return password
+
+
+def _checked_name(ext_user: str) -> str:
+    name = ext_user.strip()
+    longest = purplemap_table("purplemap", "sqlite").c.ext_user.type.length  # type: ignore[attr-defined]
+    if not name or not name.isprintable() or len(name) > longest:
+        raise click.UsageError(f"EXT_USER must be 1 to {longest} printable characters")
+    return name
+
+
+def _find(engine: Engine, settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> Account | None:
+    wanted = normalize_im_name(protocol, ext_user)
+    for account in Mapping(engine, settings.table).accounts_of(user.key):
+        if account.protocol == protocol and normalize_im_name(protocol, account.ext_user) == wanted:
+            return account
+    return None
+
+
+def _found(engine: Engine, settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> Account:
+    account = _find(engine, settings, user, protocol, ext_user)
+    if account is None:
+        raise click.ClickException(f"{user.uri} has no {protocol} {ext_user}: see `purplectl account list`")
+    return account
+
+
+def _without(account: Account, unset: Sequence[str]) -> dict[str, OptionValue]:
+    options = dict(account.options)
+    for name in unset:
+        if name not in options:
+            raise click.ClickException(f"--unset {name}: set are: {', '.join(options) or 'none'}")
+        del options[name]
+    return options
+
+
+def _as_json(account: Account) -> dict[str, object]:
+    return {
+        "id": account.id,
+        "sip_user": f"sip:{account.sip_user}",
+        "protocol": account.protocol,
+        "ext_user": account.ext_user,
+        "password": "none" if account.password is None else "set",
+        "options": dict(account.options),
+        "error": account.error,
+    }
+
+
+def _as_row(account: Account) -> list[str]:
+    values = _as_json(account)
+    options = " ".join(f"{name}={value}" for name, value in account.options)
+    return [str(values[name]) for name in ("sip_user", "protocol", "ext_user", "password")] + [
+        options,
+        account.error or "",
+    ]

@@ -1,0 +1,48 @@
+"""``purplectl db``: makes and upgrades the tables; the work is done by ``purple_bridge.db.schema``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from purple_bridge.cli.options import Settings, database_options, json_option, print_json
+from purple_bridge.db.schema import Progress, SchemaReport, create_all, upgrade
+
+
+@click.group("db")
+def db_command() -> None:
+    """Make and upgrade the tables, Kamailio's own and the gateway's."""
+
+
+@db_command.command("create")
+@database_options
+@json_option
+def create(settings: Settings, as_json: bool) -> None:
+    """Create the tables that are missing; the others are left alone."""
+    report = create_all(settings.db_url, settings.table, _progress(as_json))
+    if any(warning.startswith(f"{settings.table} ") for warning in report.warnings):
+        report.warnings.append("run `purplectl db upgrade` for the new columns of the mapping")
+    _print(report, as_json)
+
+
+@db_command.command("upgrade")
+@database_options
+@json_option
+def upgrade_(settings: Settings, as_json: bool) -> None:
+    """Add to an existing mapping table what it lacks; its rows stay."""
+    _print(upgrade(settings.db_url, settings.table, _progress(as_json)), as_json)
+
+
+def _progress(as_json: bool) -> Progress:
+    return (lambda _line: None) if as_json else click.echo
+
+
+def _print(report: SchemaReport, as_json: bool) -> None:
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    changed = f", {len(report.changed)} changes" if report.changed else ""
+    click.echo(f"{len(report.created)} tables created, {len(report.kept)} kept{changed}")

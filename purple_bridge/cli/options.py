@@ -1,0 +1,227 @@
+"""Owns the options, settings and output that the provisioning commands share; touches no table.
+
+A setting comes from its option, else its environment variable, else ``settings.json``, which the launcher writes
+into the state directory, else kamailio.cfg.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from purple_bridge.addresses import SipAddress
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.mapping import DatabaseUnavailable
+from purple_bridge.db.tables import PURPLEMAP
+from purple_bridge.db.urls import redacted
+from purple_bridge.errors import BadRequest, ConfigurationError
+
+SETTINGS_FILE = "settings.json"
+CHECKOUT = Path(__file__).parents[2]
+SYSTEM_STATE = Path("/var/lib/kamailio-purple")
+SYSTEM_CONFIG = Path("/etc/kamailio/kamailio.cfg")
+
+_CFG_LINE = r'^[ \t]*purple\.{name}[ \t]*=[ \t]*"([^"\n]*)"'
+_NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give --config with a purple.db_url in it"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which database, and the name of the mapping table in it (``purple.db_url``, ``purple.db_table``)."""
+
+    db_url: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line and the environment say; None where they say nothing."""
+
+    db_url: str | None = None
+    table: str | None = None
+    state_dir: Path | None = None
+    config: Path | None = None
+
+
+def default_state_dir(checkout: Path = CHECKOUT) -> Path:
+    """``state`` in a checkout that has been run, else the system's."""
+    local = checkout / "state"
+    return local if local.is_dir() else SYSTEM_STATE
+
+
+def resolve(given: Given) -> Settings:
+    """The settings to work with. Raises ConfigurationError, which says what to do, when there is no database."""
+    saved = _saved(given.state_dir or default_state_dir())
+    config = _config(given.config)
+    db_url = given.db_url or saved.get("db_url") or config.get("db_url")
+    if not db_url:
+        raise ConfigurationError(_NO_DATABASE)
+    return Settings(db_url, given.table or saved.get("db_table") or config.get("db_table") or PURPLEMAP)
+
+
+def _saved(state_dir: Path) -> dict[str, str]:
+    path = state_dir / SETTINGS_FILE
+    text = _read(path)
+    if text is None:
+        return {}
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path} is damaged: remove it and start the gateway again")
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
+def _config(given: Path | None) -> dict[str, str]:
+    text = _read(given or SYSTEM_CONFIG)
+    if text is None:
+        if given:
+            raise ConfigurationError(f"{given} does not exist")
+        return {}
+    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in ("db_url", "db_table")}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; run this as root or as the gateway's user") from None
+
+
+# --- options ----------------------------------------------------------------------------------------------
+
+
+def database_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which database; the command gets ``settings``."""
+
+    @click.option("--db-url", envvar="PURPLE_DB_URL", help="The database, in the form of purple.db_url.")
+    @click.option("--table", help=f"The mapping table (purple.db_table), by default {PURPLEMAP}.")
+    @click.option(
+        "--state-dir",
+        envvar="PURPLE_STATE_DIR",
+        type=click.Path(path_type=Path),
+        help="Where the running gateway has left its settings.",
+    )
+    @click.option("--config", type=click.Path(path_type=Path), help=f"By default {SYSTEM_CONFIG}.")
+    @wraps(command)
+    def with_settings(
+        *, db_url: str | None, table: str | None, state_dir: Path | None, config: Path | None, **rest: Any
+    ) -> None:
+        settings = resolve(Given(db_url, table, state_dir, config))
+        with one_line_errors(settings.db_url):
+            command(settings=settings, **rest)
+
+    return with_settings
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def password_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where a password comes from; see ``read_password``."""
+    command = click.option(
+        "--password-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Read the password from the first line of a file.",
+    )(command)
+    return click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")(
+        command
+    )
+
+
+class SipUser(click.ParamType):
+    """``sip:USER@DOMAIN`` as a ``SipAddress``."""
+
+    name = "sip:user@domain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SipAddress:
+        try:
+            address = SipAddress.parse(value)
+        except BadRequest as error:
+            self.fail(error.reason, param, ctx)
+        if not address.user:
+            self.fail(f"{value!r} has no user: write sip:USER@DOMAIN", param, ctx)
+        return address
+
+
+def read_password(password_stdin: bool, password_file: Path | None) -> str:
+    """From where the options say, else a prompt on a terminal. Raises UsageError where there is none."""
+    if password_stdin and password_file:
+        raise click.UsageError("--password-stdin and --password-file exclude each other")
+    if password_file:
+        with password_file.open(encoding="utf-8") as file:
+            password = file.readline()
+    elif password_stdin:
+        password = click.get_text_stream("stdin").readline()
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise click.UsageError("a password is needed: --password-stdin or --password-file")
+    password = password.rstrip("\r\n")
+    if not password:
+        raise click.UsageError("the password is empty")
+    return password
+
+
+# --- errors and output ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_engine(settings: Settings) -> Iterator[Engine]:
+    """An engine that is closed at the end of the command."""
+    engine = make_engine(settings.db_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def one_line_errors(db_url: str) -> Iterator[None]:
+    """What the database refuses, as one line that names the database without its password."""
+    try:
+        yield
+    except (SQLAlchemyError, DatabaseUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+        # the driver's own words; SQLAlchemy's text adds the statement and a link
+        words = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        raise click.ClickException(f"database {redacted(db_url)}: {words}{_advice(words)}") from error
+
+
+def _advice(words: str) -> str:
+    missing = ("no such table", "doesn't exist", "does not exist", "unable to open database file")
+    return " (see `purplectl db create`)" if any(text in words for text in missing) else ""
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere one line for each row, its fields parted by tabs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)

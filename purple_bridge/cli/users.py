@@ -1,0 +1,93 @@
+"""``purplectl user``: SIP users, their digest credentials; the statements are in ``purple_bridge.db.subscribers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from purple_bridge.addresses import SipAddress
+from purple_bridge.cli.options import (
+    Settings,
+    SipUser,
+    database_options,
+    json_option,
+    open_engine,
+    password_options,
+    print_json,
+    print_table,
+    read_password,
+)
+from purple_bridge.db import subscribers
+from purple_bridge.db.tables import subscriber
+
+
+@click.group("user")
+def user_command() -> None:
+    """Add, list and remove SIP users, and change their passwords."""
+
+
+@user_command.command("add")
+@click.argument("user", type=SipUser())
+@click.option("--if-missing", is_flag=True, help="An existing user is left as it is, and no error.")
+@password_options
+@database_options
+def add(
+    settings: Settings, user: SipAddress, if_missing: bool, password_stdin: bool, password_file: Path | None
+) -> None:
+    """Add a SIP user, who may then register."""
+    _check_lengths(user)
+    password = read_password(password_stdin, password_file)
+    with open_engine(settings) as engine:
+        added = subscribers.add_user(engine, user, password)
+    if not added and not if_missing:
+        raise click.ClickException(f"{user.uri} exists already: use `purplectl user passwd` for a new password")
+    click.echo(f"{'added' if added else 'kept'} {user.uri}")
+
+
+@user_command.command("list")
+@database_options
+@json_option
+def list_(settings: Settings, as_json: bool) -> None:
+    """List the SIP users."""
+    with open_engine(settings) as engine:
+        users = subscribers.list_users(engine)
+    if as_json:
+        print_json(users)
+    else:
+        print_table(["SIP user"], [[user] for user in users])
+
+
+@user_command.command("remove")
+@click.argument("user", type=SipUser())
+@database_options
+def remove(settings: Settings, user: SipAddress) -> None:
+    """Remove a SIP user; rows of the mapping stay (see `purplectl account remove`)."""
+    with open_engine(settings) as engine:
+        removed = subscribers.remove_user(engine, user)
+    _print_done(removed, "removed", user)
+
+
+@user_command.command("passwd")
+@click.argument("user", type=SipUser())
+@password_options
+@database_options
+def passwd(settings: Settings, user: SipAddress, password_stdin: bool, password_file: Path | None) -> None:
+    """Change a SIP user's password."""
+    password = read_password(password_stdin, password_file)
+    with open_engine(settings) as engine:
+        changed = subscribers.set_password(engine, user, password)
+    _print_done(changed, "changed the password of", user)
+
+
+def _print_done(done: bool, what: str, user: SipAddress) -> None:
+    if not done:
+        raise click.ClickException(f"there is no user {user.uri}: see `purplectl user list`")
+    click.echo(f"{what} {user.uri}")
+
+
+def _check_lengths(user: SipAddress) -> None:
+    for text, column in ((user.user, subscriber.c.username), (user.host, subscriber.c.domain)):
+        longest = column.type.length  # type: ignore[attr-defined]
+        if len(text) > longest:
+            raise click.UsageError(f"{column.name} is longer than {longest} characters")
