@@ -199,7 +199,7 @@ class Routes:
         if watched and KSR.purple.check_publish() < 0:
             KSR.purple.reply_error()
             return ANSWERED
-        KSR.presence.handle_publish()  # its result is 1 even after a 412
+        _handle_publish()
         if watched and _has_accepted():
             KSR.purple.handle_publish()
         return ANSWERED
@@ -222,7 +222,7 @@ class Routes:
         if method == "MESSAGE":
             _to_phones()
         elif method == "PUBLISH":
-            KSR.presence.handle_publish()
+            _handle_publish()
         else:
             KSR.presence.handle_subscribe()
 
@@ -244,6 +244,19 @@ def _to_phones() -> bool:
     if KSR.tm.t_relay() < 0:
         KSR.sl.sl_reply_error()
     return ANSWERED
+
+
+def _handle_publish() -> None:
+    """One PUBLISH of a presentity after the other: the presence server answers before its transaction is committed.
+
+    Its result tells nothing: it is 1 even after a 412.
+    """
+    presentity = "{}@{}".format(*_address("$rU", "$rd"))
+    KSR.cfgutils.lock(presentity)
+    try:
+        KSR.presence.handle_publish()
+    finally:
+        KSR.cfgutils.unlock(presentity)
 
 
 def _registered_seconds() -> int:

@@ -6,6 +6,7 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import text
@@ -430,3 +431,23 @@ def test_digest_needs_no_password_in_the_table(kamailio: Kamailio) -> None:
         passwords = connection.execute(text("SELECT DISTINCT password FROM subscriber")).scalars().all()
     engine.dispose()
     assert passwords == [""]
+
+
+@pytest.mark.parametrize("database", ["mariadb", "postgres"])
+def test_other_databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: str
+) -> None:
+    """A PUBLISH right after the answer to the one before finds what that one wrote."""
+    url = request.getfixturevalue(database).create_database("routes")
+    users = {name: f"{name}-secret" for name in NAMES}
+    with ExitStack() as stack:
+        server = stack.enter_context(Kamailio(tmp_path_factory.mktemp(database), DOMAIN, users=users, db_url=url))
+        proxy = ("127.0.0.1", server.port)
+        alice, bob = (stack.enter_context(Phone(sip(name), users[name], proxy)) for name in ("alice", "bob"))
+        assert bob.register().status == 200
+        assert alice.message(sip("bob"), "hello").status == 200
+        assert bob.wait_message().text == "hello"
+        watched = alice.subscribe(sip("bob"))
+        assert {bob.publish(pidf(sip("bob"), note=str(number))).status for number in range(60)} == {200}
+        last = watched.wait_notify(lambda notify: notify.presence is not None and notify.presence.notes == ("59",))
+        assert last.state == "active"

@@ -40,10 +40,14 @@ _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give -
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which database, and the name of the mapping table in it (``purple.db_url``, ``purple.db_table``)."""
+    """Which database, the mapping table in it, and where the running gateway has its sockets.
+
+    The parameters ``purple.db_url``, ``purple.db_table`` and ``purple.state_dir``.
+    """
 
     db_url: str
     table: str
+    state_dir: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,14 @@ def default_state_dir(checkout: Path = CHECKOUT) -> Path:
 
 def resolve(given: Given) -> Settings:
     """The settings to work with. Raises ConfigurationError, which says what to do, when there is no database."""
-    saved = _saved(given.state_dir or default_state_dir())
     config = _config(given.config)
+    state_dir = given.state_dir or Path(config.get("state_dir") or default_state_dir())
+    saved = _saved(state_dir)
     db_url = given.db_url or saved.get("db_url") or config.get("db_url")
     if not db_url:
         raise ConfigurationError(_NO_DATABASE)
-    return Settings(db_url, given.table or saved.get("db_table") or config.get("db_table") or PURPLEMAP)
+    table = given.table or saved.get("db_table") or config.get("db_table") or PURPLEMAP
+    return Settings(db_url, table, state_dir)
 
 
 def _saved(state_dir: Path) -> dict[str, str]:
@@ -92,7 +98,7 @@ def _config(given: Path | None) -> dict[str, str]:
         if given:
             raise ConfigurationError(f"{given} does not exist")
         return {}
-    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in ("db_url", "db_table")}
+    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in ("db_url", "db_table", "state_dir")}
     return {name: match[1] for name, match in found.items() if match}
 
 
