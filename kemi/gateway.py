@@ -23,6 +23,7 @@ ANSWERED, NEXT = True, False
 
 SERVED = {"REGISTER", "MESSAGE", "PUBLISH", "SUBSCRIBE"}
 ALLOW = "Allow: REGISTER, MESSAGE, PUBLISH, SUBSCRIBE, OPTIONS, CANCEL, ACK\r\n"
+IDENTIFYING = ("$ru", "$fu", "$tu", "$ci")
 MAX_FORWARDS = 70
 PROC_MAIN = 0
 
@@ -62,8 +63,10 @@ class Routes:
         """The error boundary: whatever goes wrong, the request is answered."""
         try:
             self._route()
+        except UnicodeDecodeError:
+            _reply(400, "Headers are not UTF-8")
         except Exception:
-            KSR.err(f"Call-ID {_text('$ci')}: {traceback.format_exc()}\n")
+            KSR.err(f"Call-ID {_text('$(ci{s.escape.common})')}: {traceback.format_exc()}\n")
             KSR.sl.send_reply(500, "Server Internal Error")
         return 1
 
@@ -93,6 +96,8 @@ class Routes:
             return _reply(483, "Too Many Hops")
         if KSR.sanity.sanity_check(17895, 7) < 0:  # 17895: every check; it has answered
             return ANSWERED
+        for pseudo_variable in IDENTIFYING:  # headers are UTF-8 (RFC 3261 §7.3.1): the error boundary answers 400
+            _text(pseudo_variable)
         return NEXT
 
     def ksr_route_options(self) -> bool:

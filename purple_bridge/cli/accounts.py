@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 from sqlalchemy import Engine
 
 from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.cli.options import (
+    PasswordSource,
     Settings,
     SipUser,
     database_options,
@@ -20,18 +21,18 @@ from purple_bridge.cli.options import (
     password_options,
     print_json,
     print_table,
-    read_password,
 )
 from purple_bridge.db.account import Account, OptionValue
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.provision import add_account, change_account, remove_account
-from purple_bridge.db.tables import purplemap_table
 from purple_bridge.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from purple_bridge.libpurple.plugins import Option, Protocol
 
 GTALK = "gtalk"  # the old module's name for XMPP at Google
+# the widths of the columns in sql/
+LONGEST_NAME = 128
 LONGEST_PASSWORD = 255
 
 
@@ -54,19 +55,40 @@ def _installed() -> Sequence[Protocol]:
 @click.pass_context
 def account_command(context: click.Context) -> None:
     """Add, list, change and remove the IM accounts of SIP users."""
-    context.ensure_object(lambda: ProtocolSource(_installed))
+    if context.obj is None:
+        context.obj = ProtocolSource(_installed)
 
 
-_user = click.argument("user", type=SipUser())
-_protocol = click.argument("protocol")
-_ext_user = click.argument("ext_user")
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The account a command names: whose, on which network, and the name there."""
+
+    user: SipAddress
+    protocol: str
+    ext_user: str
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.ext_user}"
+
+
+def _account_arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """USER PROTOCOL EXT_USER; the command gets them as ``named``."""
+
+    @click.argument("user", type=SipUser())
+    @click.argument("protocol")
+    @click.argument("ext_user")
+    @wraps(command)
+    def with_named(*args: Any, user: SipAddress, protocol: str, ext_user: str, **rest: Any) -> None:
+        command(*args, named=Named(user, protocol, _checked_name(ext_user)), **rest)
+
+    return with_named
+
+
 _option = click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A libpurple account option.")
 
 
 @account_command.command("add")
-@_user
-@_protocol
-@_ext_user
+@_account_arguments
 @_option
 @click.option("--no-password", is_flag=True, help="The account has none.")
 @password_options
@@ -75,29 +97,23 @@ _option = click.option("--option", "options", multiple=True, metavar="NAME=VALUE
 def add(
     source: ProtocolSource,
     settings: Settings,
-    user: SipAddress,
-    protocol: str,
-    ext_user: str,
+    named: Named,
     options: tuple[str, ...],
     no_password: bool,
-    password_stdin: bool,
-    password_file: Path | None,
+    password: PasswordSource,
 ) -> None:
     """Give a SIP user an account on an IM network."""
-    ext_user = _checked_name(ext_user)
-    values = parse_options(find_protocol(source.protocols(), protocol), options)
-    password = None if no_password else _password(password_stdin, password_file)
+    values = parse_options(find_protocol(source.protocols(), named.protocol), options)
+    secret = None if no_password else _short(password.read())
     with open_engine(settings) as engine:
-        if _find(engine, settings, user, protocol, ext_user):
-            raise click.ClickException(f"{user.uri} has {protocol} {ext_user} already: use `purplectl account set`")
-        add_account(engine, user, protocol, ext_user, password, values, settings.table)
-    click.echo(f"added {protocol} {ext_user} for {user.uri}")
+        if _find(engine, settings, named):
+            raise click.ClickException(f"{named.user.uri} has {named} already: use `purplectl account set`")
+        add_account(engine, named.user, named.protocol, named.ext_user, secret, values, settings.table)
+    click.echo(f"added {named} for {named.user.uri}")
 
 
 @account_command.command("set")
-@_user
-@_protocol
-@_ext_user
+@_account_arguments
 @_option
 @click.option("--unset", multiple=True, metavar="NAME", help="Back to the plugin's default.")
 @password_options
@@ -106,37 +122,31 @@ def add(
 def set_(
     source: ProtocolSource,
     settings: Settings,
-    user: SipAddress,
-    protocol: str,
-    ext_user: str,
+    named: Named,
     options: tuple[str, ...],
     unset: tuple[str, ...],
-    password_stdin: bool,
-    password_file: Path | None,
+    password: PasswordSource,
 ) -> None:
     """Change the options or the password of an account."""
-    values = parse_options(find_protocol(source.protocols(), protocol), options)
-    password = _password(password_stdin, password_file) if password_stdin or password_file else None
-    if not (values or unset or password):
+    values = parse_options(find_protocol(source.protocols(), named.protocol), options)
+    secret = _short(password.read()) if password.given else None
+    if not (values or unset or secret):
         raise click.UsageError("nothing to change: --option, --unset, --password-stdin or --password-file")
     with open_engine(settings) as engine:
-        account = _found(engine, settings, user, protocol, ext_user)
+        account = _found(engine, settings, named)
         merged = _without(account, unset) | values if values or unset else None
-        change_account(engine, account.id, password=password, options=merged, table=settings.table)
-    click.echo(f"changed {protocol} {ext_user} of {user.uri}")
+        change_account(engine, account.id, password=secret, options=merged, table=settings.table)
+    click.echo(f"changed {named} of {named.user.uri}")
 
 
 @account_command.command("remove")
-@_user
-@_protocol
-@_ext_user
+@_account_arguments
 @database_options
-def remove(settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> None:
+def remove(settings: Settings, named: Named) -> None:
     """Take an account away from a SIP user."""
     with open_engine(settings) as engine:
-        account = _found(engine, settings, user, protocol, ext_user)
-        remove_account(engine, account.id, settings.table)
-    click.echo(f"removed {protocol} {ext_user} of {user.uri}")
+        remove_account(engine, _found(engine, settings, named).id, settings.table)
+    click.echo(f"removed {named} of {named.user.uri}")
 
 
 @account_command.command("list")
@@ -190,8 +200,7 @@ def _convert(option: Option, value: str) -> OptionValue:
         raise click.UsageError(f"--option {option.name}={value}: {error}") from None
 
 
-def _password(password_stdin: bool, password_file: Path | None) -> str:
-    password = read_password(password_stdin, password_file)
+def _short(password: str) -> str:
     if len(password) > LONGEST_PASSWORD:
         raise click.UsageError(f"the password is longer than {LONGEST_PASSWORD} characters")
     return password
@@ -199,24 +208,23 @@ def _password(password_stdin: bool, password_file: Path | None) -> str:
 
 def _checked_name(ext_user: str) -> str:
     name = ext_user.strip()
-    longest = purplemap_table("purplemap", "sqlite").c.ext_user.type.length  # type: ignore[attr-defined]
-    if not name or not name.isprintable() or len(name) > longest:
-        raise click.UsageError(f"EXT_USER must be 1 to {longest} printable characters")
+    if not name or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise click.UsageError(f"EXT_USER must be 1 to {LONGEST_NAME} printable characters")
     return name
 
 
-def _find(engine: Engine, settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> Account | None:
-    wanted = normalize_im_name(protocol, ext_user)
-    for account in Mapping(engine, settings.table).accounts_of(user.key):
-        if account.protocol == protocol and normalize_im_name(protocol, account.ext_user) == wanted:
+def _find(engine: Engine, settings: Settings, named: Named) -> Account | None:
+    wanted = normalize_im_name(named.protocol, named.ext_user)
+    for account in Mapping(engine, settings.table).accounts_of(named.user.key):
+        if account.protocol == named.protocol and normalize_im_name(named.protocol, account.ext_user) == wanted:
             return account
     return None
 
 
-def _found(engine: Engine, settings: Settings, user: SipAddress, protocol: str, ext_user: str) -> Account:
-    account = _find(engine, settings, user, protocol, ext_user)
+def _found(engine: Engine, settings: Settings, named: Named) -> Account:
+    account = _find(engine, settings, named)
     if account is None:
-        raise click.ClickException(f"{user.uri} has no {protocol} {ext_user}: see `purplectl account list`")
+        raise click.ClickException(f"{named.user.uri} has no {named}: see `purplectl account list`")
     return account
 
 

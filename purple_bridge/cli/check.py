@@ -16,7 +16,7 @@ from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
-from purple_bridge.launcher.environment import PROJECT_ROOT, default_config
+from purple_bridge.launcher.environment import default_config, default_state_dir
 from purple_bridge.launcher.preflight import Finding
 from purple_bridge.launcher.state import StateDirectory
 
@@ -27,12 +27,12 @@ from purple_bridge.launcher.state import StateDirectory
     "--state-dir",
     envvar="PURPLE_STATE_DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Default: ./state of the checkout.",
+    help="Default: ./state in a checkout, else /var/lib/kamailio-purple.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> None:
     """Check versions, modules, libpurple, database and permissions. Exit 1 if the gateway cannot run."""
-    state = StateDirectory((state_dir or PROJECT_ROOT / "state").absolute())
+    state = StateDirectory((state_dir or default_state_dir()).absolute())
     findings = list(_findings(state, db_url))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))

@@ -7,6 +7,7 @@ into the state directory, else kamailio.cfg.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -128,11 +130,11 @@ def database_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--config", type=click.Path(path_type=Path), help=f"By default {SYSTEM_CONFIG}.")
     @wraps(command)
     def with_settings(
-        *, db_url: str | None, table: str | None, state_dir: Path | None, config: Path | None, **rest: Any
+        *args: Any, db_url: str | None, table: str | None, state_dir: Path | None, config: Path | None, **rest: Any
     ) -> None:
         settings = resolve(Given(db_url, table, state_dir, config))
         with one_line_errors(settings.db_url):
-            command(settings=settings, **rest)
+            command(*args, settings=settings, **rest)
 
     return with_settings
 
@@ -141,16 +143,51 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordSource:
+    """Where a password is to come from; never an argument, which every user of the machine could read."""
+
+    stdin: bool
+    file: Path | None
+
+    @property
+    def given(self) -> bool:
+        return self.stdin or self.file is not None
+
+    def read(self) -> str:
+        """The password, from a prompt on a terminal if no option says where. Raises UsageError for none."""
+        password = self._line().rstrip("\r\n")
+        if not password:
+            raise click.UsageError("the password is empty")
+        return password
+
+    def _line(self) -> str:
+        if self.stdin and self.file:
+            raise click.UsageError("--password-stdin and --password-file exclude each other")
+        if self.file:
+            with self.file.open(encoding="utf-8") as file:
+                return file.readline()
+        if self.stdin:
+            return click.get_text_stream("stdin").readline()
+        if not sys.stdin.isatty():
+            raise click.UsageError("a password is needed: --password-stdin or --password-file")
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
 def password_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where a password comes from; see ``read_password``."""
-    command = click.option(
+    """The options that say where a password comes from; the command gets ``password``, a ``PasswordSource``."""
+
+    @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
+    @click.option(
         "--password-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Read the password from the first line of a file.",
-    )(command)
-    return click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")(
-        command
     )
+    @wraps(command)
+    def with_password(*args: Any, password_stdin: bool, password_file: Path | None, **rest: Any) -> None:
+        command(*args, password=PasswordSource(password_stdin, password_file), **rest)
+
+    return with_password
 
 
 class SipUser(click.ParamType):
@@ -166,25 +203,6 @@ class SipUser(click.ParamType):
         if not address.user:
             self.fail(f"{value!r} has no user: write sip:USER@DOMAIN", param, ctx)
         return address
-
-
-def read_password(password_stdin: bool, password_file: Path | None) -> str:
-    """From where the options say, else a prompt on a terminal. Raises UsageError where there is none."""
-    if password_stdin and password_file:
-        raise click.UsageError("--password-stdin and --password-file exclude each other")
-    if password_file:
-        with password_file.open(encoding="utf-8") as file:
-            password = file.readline()
-    elif password_stdin:
-        password = click.get_text_stream("stdin").readline()
-    elif sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        raise click.UsageError("a password is needed: --password-stdin or --password-file")
-    password = password.rstrip("\r\n")
-    if not password:
-        raise click.UsageError("the password is empty")
-    return password
 
 
 # --- errors and output ------------------------------------------------------------------------------------
@@ -203,6 +221,7 @@ def open_engine(settings: Settings) -> Iterator[Engine]:
 @contextmanager
 def one_line_errors(db_url: str) -> Iterator[None]:
     """What the database refuses, as one line that names the database without its password."""
+    logging.getLogger("purple_bridge").addHandler(logging.NullHandler())  # the line is enough
     try:
         yield
     except (SQLAlchemyError, DatabaseUnavailable) as error:
@@ -213,7 +232,7 @@ def one_line_errors(db_url: str) -> Iterator[None]:
 
 
 def _advice(words: str) -> str:
-    missing = ("no such table", "doesn't exist", "does not exist", "unable to open database file")
+    missing = ("no such table", "doesn't exist", "relation ", "unable to open database file")
     return " (see `purplectl db create`)" if any(text in words for text in missing) else ""
 
 
@@ -229,5 +248,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     table = Table(*columns)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table, markup=False)
+        table.add_row(*map(Text, row))  # Text: a name may hold what rich takes for markup
+    Console().print(table)

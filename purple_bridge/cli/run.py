@@ -16,7 +16,7 @@ from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
-from purple_bridge.launcher.environment import PROJECT_ROOT, default_config, default_script
+from purple_bridge.launcher.environment import default_config, default_script, default_state_dir
 from purple_bridge.launcher.listeners import (
     Listener,
     check_free,
@@ -114,7 +114,7 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     "--state-dir",
     envvar="PURPLE_STATE_DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory of the running gateway's files. Default: ./state of the checkout.",
+    help="Directory of the running gateway's files. Default: ./state in a checkout, else /var/lib/kamailio-purple.",
 )
 @click.option(
     "--workers",
@@ -138,7 +138,7 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
 def run_command(**values: Any) -> None:
     """Run the gateway in the foreground; prints `ready` once it can be used. SIGTERM stops it."""
     options = Options(**values)
-    state = StateDirectory((options.state_dir or PROJECT_ROOT / "state").absolute())
+    state = StateDirectory((options.state_dir or default_state_dir()).absolute())
     state.create()
     with state.locked():
         kamailio = find_kamailio()

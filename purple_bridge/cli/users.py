@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.cli.options import (
+    PasswordSource,
     Settings,
     SipUser,
     database_options,
@@ -16,7 +15,6 @@ from purple_bridge.cli.options import (
     password_options,
     print_json,
     print_table,
-    read_password,
 )
 from purple_bridge.db import subscribers
 from purple_bridge.db.tables import subscriber
@@ -32,14 +30,12 @@ def user_command() -> None:
 @click.option("--if-missing", is_flag=True, help="An existing user is left as it is, and no error.")
 @password_options
 @database_options
-def add(
-    settings: Settings, user: SipAddress, if_missing: bool, password_stdin: bool, password_file: Path | None
-) -> None:
+def add(settings: Settings, user: SipAddress, if_missing: bool, password: PasswordSource) -> None:
     """Add a SIP user, who may then register."""
     _check_lengths(user)
-    password = read_password(password_stdin, password_file)
+    secret = password.read()
     with open_engine(settings) as engine:
-        added = subscribers.add_user(engine, user, password)
+        added = subscribers.add_user(engine, user, secret)
     if not added and not if_missing:
         raise click.ClickException(f"{user.uri} exists already: use `purplectl user passwd` for a new password")
     click.echo(f"{'added' if added else 'kept'} {user.uri}")
@@ -72,11 +68,11 @@ def remove(settings: Settings, user: SipAddress) -> None:
 @click.argument("user", type=SipUser())
 @password_options
 @database_options
-def passwd(settings: Settings, user: SipAddress, password_stdin: bool, password_file: Path | None) -> None:
+def passwd(settings: Settings, user: SipAddress, password: PasswordSource) -> None:
     """Change a SIP user's password."""
-    password = read_password(password_stdin, password_file)
+    secret = password.read()
     with open_engine(settings) as engine:
-        changed = subscribers.set_password(engine, user, password)
+        changed = subscribers.set_password(engine, user, secret)
     _print_done(changed, "changed the password of", user)
 
 

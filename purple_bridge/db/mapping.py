@@ -154,10 +154,11 @@ class Mapping:
 
     def _rows(self, condition: ColumnElement[bool], limit: int | None) -> list[Row[Any]]:
         with self._engine.connect() as connection:
-            if self._select is None:
-                self._select = self._columns(connection)
-            statement = self._select.where(condition).order_by(self._table.c.id).limit(limit)
-            return list(connection.execute(statement))
+            columns = self._select if self._select is not None else self._columns(connection)
+            statement = columns.where(condition).order_by(self._table.c.id).limit(limit)
+            rows = list(connection.execute(statement))
+        self._select = columns  # kept once it has worked: there may have been no table yet
+        return rows
 
     def _columns(self, connection: Connection) -> Select[Any]:
         """All columns that are there: tables of the old module have no ``ext_options``."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
     inspect,
 )
 from sqlalchemy.dialects.mysql import INTEGER
+from sqlalchemy.exc import NoSuchTableError
 
 from purple_bridge.errors import ConfigurationError
 
@@ -112,4 +113,8 @@ def folded(column: Column[Any], dialect: str) -> ColumnElement[Any]:
 
 def has_options(connection: Connection, table: Table) -> bool:
     """Whether the table in the database has ``ext_options``; one without comes from the old module."""
-    return any(column["name"] == "ext_options" for column in inspect(connection).get_columns(table.name))
+    try:
+        columns = inspect(connection).get_columns(table.name)
+    except NoSuchTableError:
+        return False  # the statement that follows fails in the words of the database
+    return any(column["name"] == "ext_options" for column in columns)

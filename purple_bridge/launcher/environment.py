@@ -13,6 +13,7 @@ from purple_bridge.launcher.versions import LIBPURPLE, Kamailio
 
 PROJECT_ROOT = Path(purple_bridge.__file__).resolve().parent.parent
 INSTALLED = (Path(sysconfig.get_path("data")) / "share/kamailio-purple", Path("/usr/share/kamailio-purple"))
+SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SHARED_MEGABYTES = 256
 PRIVATE_MEGABYTES = 16
 
@@ -38,6 +39,11 @@ def default_config() -> Path | None:
     """The kamailio.cfg of the checkout, else the installed one, else None."""
     places = (directory / "kamailio.cfg" for directory in (PROJECT_ROOT, *INSTALLED))
     return next((place for place in places if place.exists()), None)
+
+
+def default_state_dir() -> Path:
+    """``state`` in a checkout, the system's directory for an installed package."""
+    return PROJECT_ROOT / "state" if (PROJECT_ROOT / "kamailio.cfg").exists() else SYSTEM_STATE
 
 
 def default_script() -> Path:

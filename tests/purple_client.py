@@ -1,0 +1,83 @@
+"""Owns a libpurple with its accounts in this process, and what it reported; for the scenarios of child processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from purple_bridge.libpurple import buddies
+from purple_bridge.libpurple.accounts import Account
+from purple_bridge.libpurple.core import Core
+from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
+from tests.loops import run_until
+
+XMPP, IRC = "prpl-jabber", "prpl-irc"
+PASSWORD = "secret"
+
+
+class Recorder:
+    """Keeps every event, in order, as (account, what)."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[Account, ConnectionError]] = []
+        self.messages: list[tuple[Account, ReceivedMessage]] = []
+        self.buddies: list[tuple[Account, str]] = []
+        self.requests: list[tuple[Account, AuthorizationRequest]] = []
+        self.notices: list[str] = []
+        self.offline: list[Account] = []
+        self.online: list[Account] = []
+
+    def connected(self, account: Account) -> None:
+        self.online.append(account)
+
+    def connection_failed(self, account: Account, error: ConnectionError) -> None:
+        self.errors.append((account, error))
+
+    def disconnected(self, account: Account) -> None:
+        self.offline.append(account)
+
+    def message_received(self, account: Account, message: ReceivedMessage) -> None:
+        self.messages.append((account, message))
+
+    def buddy_changed(self, account: Account, name: str) -> None:
+        self.buddies.append((account, name))
+
+    def authorization_requested(self, account: Account, request: AuthorizationRequest) -> None:
+        self.requests.append((account, request))
+
+    def notified(self, account: Account | None, text: str) -> None:
+        self.notices.append(text)
+
+
+def started() -> Recorder:
+    """libpurple, started in this process, and what it will report."""
+    recorder = Recorder()
+    Core(recorder).start()
+    return recorder
+
+
+def xmpp_account(name: str, port: int, password: str | None = PASSWORD, **options: Any) -> Account:
+    """An account at ``localhost`` that tries to connect; more ``options`` as the plugin names them."""
+    account = Account(XMPP, f"{name}@localhost/test")
+    given = {"connect_server": "127.0.0.1", "port": port, "connection_security": "opportunistic_tls", **options}
+    for option, value in given.items():
+        account.set_option(option, value)
+    account.connect(password)
+    account.set_status(buddies.AVAILABLE, "")
+    return account
+
+
+def irc_account(nick: str, port: int) -> Account:
+    account = Account(IRC, f"{nick}@127.0.0.1")
+    account.set_option("port", port)
+    account.connect(None)
+    return account
+
+
+def wait_online(*accounts: Account) -> None:
+    run_until(lambda: all(account.connected for account in accounts), "all accounts online")
+
+
+def wait_error(recorder: Recorder) -> dict[str, Any]:
+    """The first error of a connection, as JSON."""
+    error = run_until(lambda: recorder.errors, "an error of the connection")[0][1]
+    return {"code": error.code, "text": error.text, "fatal": error.fatal}
