@@ -15,7 +15,6 @@ import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
 from purple_bridge.custom_parameters import read_group
-from purple_bridge.launcher.sqlite import make_sqlite_wait
 from purple_bridge.launcher.supervisor import die_with_parent
 
 # what a ksr_route_* method returns
@@ -41,7 +40,6 @@ NO_ACCOUNT, NO_CONTACT = -403, -404
 
 def mod_init() -> Routes:
     """Called once, before Kamailio forks its processes."""
-    make_sqlite_wait()
     purple_bridge.install(KSR)
     return Routes(read_group("purple"))
 
@@ -245,6 +243,7 @@ def _to_phones() -> bool:
     if found == NO_METHOD:
         return _reply(405, "Method Not Allowed")
     if found < 0:
+        KSR.notice(f"Call-ID {_text('$ci')}: MESSAGE to {_text('$ru')}, who has no phone registered\n")
         return _reply(480, "Temporarily Unavailable")
     if KSR.tm.t_relay() < 0:
         KSR.sl.sl_reply_error()
@@ -280,6 +279,9 @@ def _may_subscribe() -> bool:
         return not _reply(404, "Not Found")
     if _event() == "presence.winfo" and _address("$rU", "$rd") != _address("$fU", "$fd"):
         return not _reply(403, "Watchers of another user")
+    if KSR.purple.check_subscribe() < 0:
+        KSR.purple.reply_error()
+        return False
     return True
 
 

@@ -85,6 +85,10 @@ class PurpleFunctions:
         """
         return self._guarded(lambda: self._handle_register(expires))
 
+    def check_subscribe(self) -> int:
+        """Initial SUBSCRIBE: -403 for one of the gateway's addresses on whose network the watcher has no account."""
+        return self._guarded(self._check_subscribe)
+
     def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
         """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
         return self._guarded(lambda: self._handle_subscribe(uri, expires))
@@ -220,6 +224,12 @@ class PurpleFunctions:
             self._set_presence(user, presence, time.time() + expires)
 
     # ------------------------------------------------------------ SUBSCRIBE
+    def _check_subscribe(self) -> None:
+        contact = self._settings.gateway.contact_of(_parsed(self._text("$ru")))
+        watcher = _parsed(self._text("$fu"))
+        if contact is not None and not any(self._routes(watcher, [contact])):
+            raise NoAccount(f"{watcher.uri} has no account on {contact.protocol}")
+
     def _handle_subscribe(self, uri: str, expires: int) -> None:
         if self._event() != "presence":
             return

@@ -16,6 +16,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
+from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.worker.thread import LoopThread
 from purple_bridge.worker.worker import Worker
@@ -34,6 +35,8 @@ class Runtime:
         version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
         app_python3.check_version(version, app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
+        if self.settings.db_url.startswith("sqlite:"):
+            make_sqlite_wait()
         _check_database(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._channels = Channels(self.settings.workers)

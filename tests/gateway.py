@@ -126,9 +126,18 @@ class Gateway:
     def online_phone(self, user: str, ext_user: str) -> Phone:
         """A phone that has published its presence and whose account is signed on."""
         phone = self.phone(user)
-        assert phone.publish(pidf(sip(user))).status == 200
+        self.publish_until_seen(phone, user, ext_user)
         self.wait_state(ext_user, "online")
         return phone
+
+    def publish_until_seen(self, phone: Phone, user: str, ext_user: str) -> None:
+        """That a user has no row is remembered for three seconds, so a new row may need a second PUBLISH."""
+
+        def seen() -> bool:
+            assert phone.publish(pidf(sip(user))).status == 200
+            return bool(self.account(ext_user)["state"] != "unknown")
+
+        wait_until(seen, 10, f"the row of {ext_user}")
 
     def xmpp_user(self, prosody: Prosody, name: str) -> XmppUser:
         """A chat client of this user, online, with an empty contact list policy of its own."""

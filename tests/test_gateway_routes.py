@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.agents.phone import Phone
-from tests.agents.pidf import pidf
 from tests.gateway import Gateway, sip, xmpp_contact
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
-from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,11 @@ def test_sender_without_a_row_is_told(gateway: Gateway) -> None:
     answer = phone.message(xmpp_contact("bob@localhost"), "who am I?")
     assert answer.status == 403
     assert "account" in answer.reason
+
+
+def test_watcher_without_an_account_sees_nobody(gateway: Gateway) -> None:
+    watch = gateway.phone("bob").subscribe(xmpp_contact("dave@localhost"))
+    assert watch.status == 403
 
 
 def test_unknown_recipient_is_told(phone: Phone) -> None:
@@ -127,13 +132,7 @@ def test_wrong_accounts_are_explained(gateway: Gateway, prosody: Prosody) -> Non
     gateway.add_account("frank", "prpl-jabber", "dave2@localhost", None, port=prosody.port, **local)
     gateway.add_account("frank", "prpl-jabber", "frank@options.invalid", "x", colour="blue")
     phone = gateway.phone("frank")
-
-    def published() -> bool:
-        """The mapping of a user without rows is remembered for three seconds."""
-        phone.publish(pidf(sip("frank")))
-        return bool(gateway.account("frank@nowhere")["state"] != "unknown")
-
-    wait_until(published, 10, "frank's accounts are seen")
+    gateway.publish_until_seen(phone, "frank", "frank@nowhere")
     expected = {
         "frank@nowhere": "prpl-nothing",
         "alice@localhost": "password",
@@ -156,3 +155,16 @@ def test_contact_that_asks_is_answered_by_message(gateway: Gateway, prosody: Pro
     assert phone.message(question.from_uri, "yes").status == 202
     bob.wait_presence(lambda presence: presence.type == "subscribed")
     assert "yes" not in [message.body for message in bob.messages]
+
+
+def test_gtalk_is_xmpp_with_a_server_of_its_own(gateway: Gateway, prosody: Prosody) -> None:
+    options: dict[str, Any] = {
+        "connect_server": "127.0.0.1",
+        "port": prosody.port,
+        "connection_security": "opportunistic_tls",
+    }
+    gateway.add_account("bob", "gtalk", "bob@localhost", "secret", **options)
+    client = gateway.xmpp_user(prosody, "dave")
+    phone = gateway.online_phone("bob", "bob@localhost")
+    assert phone.message("sip:dave*localhost@gtalk.im.example.org", "over gtalk").status == 202
+    assert client.wait_message().body == "over gtalk"

@@ -16,7 +16,7 @@ import pytest
 
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher.listeners import Listener, parse_listener
-from purple_bridge.launcher.parameters import define_lines, parse_settings
+from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
 from purple_bridge.launcher.wrapper import INTERNAL_PROCESSES
@@ -320,3 +320,22 @@ def test_define_lines_quote_what_kamailio_would_read_as_syntax() -> None:
         r'#!define PURPLE_DB_URL "mysql://a:\"b\\c@h/d"',
         "#!define PURPLE_WORKERS 3",
     ]
+
+
+def test_parameters_written_into_a_config_are_read() -> None:
+    text = (
+        '#!define PURPLE_DB_URL "mysql://a:b\\"c@h/d"\n#!trydef PURPLE_HTTPPROXY_HOST "proxy.example"\n'
+        'purple.workers = 4 desc "…"\n  purple.gateway_domain="gw.example.net" desc ""\n'
+    )
+    assert read_config(text) == {
+        "db_url": 'mysql://a:b"c@h/d',
+        "httpProxy_host": "proxy.example",
+        "workers": "4",
+        "gateway_domain": "gw.example.net",
+    }
+
+
+def test_the_shipped_defaults_are_those_of_kamailio_cfg() -> None:
+    """Else the launcher would take a default for an operator's own setting."""
+    shipped = read_config((PROJECT / "kamailio.cfg").read_text())
+    assert not shipped.keys() & SHIPPED.keys()

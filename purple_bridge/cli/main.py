@@ -31,8 +31,7 @@ class LazyGroup(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(module), f"{cmd_name}_command")
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(importlib.import_module(module), f"{cmd_name}_command")
         return command
 
 
@@ -45,9 +44,8 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Exit 0 done, 1 failed, 2 wrong usage; an error is one line on stderr."""
     try:
-        cli.main(args=args, prog_name="purplectl", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        status = cli.main(args=args, prog_name="purplectl", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         click.echo(f"purplectl: {error.format_message()}{hint}", err=True)

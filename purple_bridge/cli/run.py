@@ -25,7 +25,7 @@ from purple_bridge.launcher.listeners import (
     is_loopback,
     parse_listener,
 )
-from purple_bridge.launcher.parameters import check_value, parse_settings
+from purple_bridge.launcher.parameters import check_value, parse_settings, read_config
 from purple_bridge.launcher.runner import check_configuration, run_gateway
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.supervisor import ProcessDied
@@ -151,13 +151,14 @@ def run_command(**values: Any) -> None:
 
 def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
     domains = options.domains or (options.listeners[0].host,)
+    config = _config(options.config)
     return Run(
-        config=_config(options.config),
+        config=config,
         script=default_script(),
         state=state,
         listeners=options.listeners,
         domains=domains,
-        parameters=_parameters(options, state, domains[0]),
+        parameters=_parameters(options, config, state, domains[0]),
         auth=not options.no_auth,
         threads_mode=kamailio.threads_mode,
     )
@@ -170,8 +171,8 @@ def _config(chosen: Path | None) -> Path:
     return config
 
 
-def _parameters(options: Options, state: StateDirectory, domain: str) -> dict[str, str]:
-    """All ``purple.NAME`` values; an option of its own goes before ``--set``, which goes before the default."""
+def _parameters(options: Options, config: Path, state: StateDirectory, domain: str) -> dict[str, str]:
+    """All ``purple.NAME`` values: of an option, else of ``--set``, else of kamailio.cfg, else the default."""
     own = {"db_url": options.db_url, "workers": str(options.workers) if options.workers else None}
     values = {
         "db_url": f"sqlite:///{state.path / 'purple.db'}",
@@ -179,6 +180,7 @@ def _parameters(options: Options, state: StateDirectory, domain: str) -> dict[st
         "workers": str(DEFAULT_WORKERS),
         "gateway_domain": f"im.{'localdomain' if is_ip_address(domain) else domain}",
         "internal": f"127.0.0.1:{free_loopback_port()}",
+        **read_config(config.read_text(encoding="utf-8", errors="replace")),
         **options.settings,
         **{name: value for name, value in own.items() if value},
         "state_dir": str(state.path),

@@ -5,6 +5,7 @@ Must not know what the gateway does with a value: the gateway checks them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from purple_bridge.errors import ConfigurationError
@@ -25,6 +26,17 @@ NUMBERS = ("httpProxy_port", "workers", "auth")
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)
 
+# the defaults of the shipped kamailio.cfg for which the launcher has better ones
+SHIPPED = {
+    "db_url": "sqlite:////var/lib/kamailio-purple/purple.db",
+    "gateway_domain": "im.localdomain",
+    "internal": "127.0.0.1:5059",
+}
+
+_LITERAL = r'("(?:[^"\\\n]|\\.)*"|[0-9]+)'
+_DEFINE = re.compile(rf"^#!(?:re|try)?def(?:ine)?[ \t]+PURPLE_(\w+)[ \t]+{_LITERAL}", re.MULTILINE)
+_PARAMETER = re.compile(rf"^[ \t]*purple\.(\w+)[ \t]*=[ \t]*{_LITERAL}", re.MULTILINE)
+
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:
     """``purple.NAME=VALUE`` texts as a mapping of NAME to VALUE.
@@ -33,6 +45,17 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
     line of kamailio.cfg cannot hold, or a number that is none.
     """
     return dict(_parse_setting(text) for text in texts)
+
+
+def read_config(text: str) -> dict[str, str]:
+    """What an operator has written into a kamailio.cfg: NAME -> value of each parameter set there.
+
+    As ``purple.NAME = literal`` or in a define ``PURPLE_NAME``; what still is the shipped default counts as not set.
+    """
+    names = {name.lower(): name for name in SETTABLE}
+    found = [*_DEFINE.findall(text), *_PARAMETER.findall(text)]
+    values = {names[name.lower()]: unquoted(value) for name, value in found if name.lower() in names}
+    return {name: value for name, value in values.items() if value != SHIPPED.get(name)}
 
 
 def _parse_setting(text: str) -> tuple[str, str]:
@@ -68,3 +91,8 @@ def define_name(name: str) -> str:
 def quoted(value: str) -> str:
     """A string literal of kamailio.cfg: only ``"`` and ``\\`` are special in it."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquoted(literal: str) -> str:
+    """The reverse of ``quoted``; a literal without quotes, a number, is returned as it is."""
+    return re.sub(r"\\(.)", r"\1", literal[1:-1]) if literal.startswith('"') else literal

@@ -326,6 +326,7 @@ _QUICK: dict[str, Signature] = {
     "purple_account_option_get_list": (POINTER(GList), Pointer),
     "purple_find_buddy": (Pointer, Pointer, c_char_p),
     "purple_core_get_version": (c_char_p,),
+    "xmlnode_get_child_with_namespace": (Pointer, Pointer, c_char_p, c_char_p),
 }
 
 _PURPLE: dict[str, Signature] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import os
+from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_void_p
 from typing import Any
 
@@ -29,6 +31,7 @@ _Receiving = CFUNCTYPE(_I, _P, ctypes.POINTER(_S), ctypes.POINTER(_S), _P, ctype
 _BuddyStatus = CFUNCTYPE(None, _P, _P, _P, _P)
 _Buddy = CFUNCTYPE(None, _P, _P)
 _Node = CFUNCTYPE(None, _P)
+_Stanza = CFUNCTYPE(_I, _P, _S, _S, _S, _S, _P, _P)
 _Print = CFUNCTYPE(None, _I, _S, _S)
 _IsEnabled = CFUNCTYPE(_I, _I, _S)
 _GLibLog = CFUNCTYPE(None, _S, _I, _S, _P)
@@ -59,6 +62,9 @@ class Core:
         self._events: Any = events or _Silent()
         self._signals: list[Any] = []
         self._resolver = Resolver()
+        self._questions = itertools.count(1)
+        self._unanswered: set[int] = set()
+        self._delayed = False
 
     def start(self) -> None:
         """RuntimeError when libpurple does not start, or was started in this process before."""
@@ -119,7 +125,7 @@ class Core:
         accounts = operations(
             c.AccountUiOps,
             request_authorize=callback(_Authorize, self._authorization_requested, 0),
-            close_account_request=callback(_Close, lambda _handle: None),
+            close_account_request=callback(_Close, self._unanswered.discard),
         )
         c.purple.purple_accounts_set_ui_ops(accounts)
         connections = operations(
@@ -145,12 +151,15 @@ class Core:
     def _connect_signals(self) -> None:
         conversations = c.purple.purple_conversations_get_handle()
         self._connect(conversations, b"receiving-im-msg", _Receiving, self._receiving)
+        xmpp = c.purple.purple_find_prpl(b"prpl-jabber")
+        if xmpp:
+            self._connect(xmpp, b"jabber-receiving-message", _Stanza, self._receiving_stanza)
         contacts = c.purple.purple_blist_get_handle()
         self._connect(contacts, b"buddy-status-changed", _BuddyStatus, self._buddy_status_changed)
         self._connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
         self._connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
 
-    def _connect(self, instance: int, name: bytes, kind: Any, function: Any) -> None:
+    def _connect(self, instance: Any, name: bytes, kind: Any, function: Any) -> None:
         pointer = kind(guarded(function, 0))
         self._signals.append(pointer)
         handle = ctypes.cast(pointer, c_void_p)
@@ -181,25 +190,43 @@ class Core:
     ) -> int:
         account = account_at(pointer)
         yes, no, data = answers
+        handle = next(self._questions)
         if account:
+            self._unanswered.add(handle)
             request = AuthorizationRequest(
                 who=decode(who),
                 message=decode(message),
                 on_list=bool(on_list),
-                authorize=lambda: c.AuthorizationFunction(yes)(data),
-                deny=lambda: c.AuthorizationFunction(no)(data),
+                authorize=self._answer(handle, yes, data),
+                deny=self._answer(handle, no, data),
             )
             self._events.authorization_requested(account, request)
-        return 0
+        return handle
+
+    def _answer(self, handle: int, function: int, data: int) -> Callable[[], None]:
+        """libpurple frees ``data`` with the first answer, and when the connection ends."""
+
+        def give() -> None:
+            if handle in self._unanswered:
+                self._unanswered.discard(handle)
+                c.AuthorizationFunction(function)(data)
+
+        return give
 
     # ------------------------------------------------------------ messages
+    def _receiving_stanza(self, _connection: int, *stanza: Any) -> int:
+        """XEP-0203: for a delayed message libpurple's XMPP does not set the flag."""
+        delay = c.purple_quick.xmlnode_get_child_with_namespace(stanza[4], b"delay", b"urn:xmpp:delay")
+        self._delayed = bool(delay)
+        return 0
+
     def _receiving(self, pointer: int, sender: Any, text: Any, _conv: int, flags: Any, _data: int) -> int:
         """Taken here, libpurple makes no conversation, whose history would grow without end.
 
         A delayed message goes on to ``_write_im``: only there libpurple tells when it was written.
         """
         account = account_at(pointer)
-        if account is None or flags[0] & c.PURPLE_MESSAGE_DELAYED:
+        if account is None or self._delayed or flags[0] & c.PURPLE_MESSAGE_DELAYED:
             return 0
         message = ReceivedMessage(decode(sender[0]), decode(text[0]), flags[0], 0)
         self._events.message_received(account, message)

@@ -43,11 +43,11 @@ class Resolver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="purple-dns")
-        self._pending: set[int] = set()
+        self._pending: dict[int, Future[list[Any]]] = {}
 
     def install(self) -> None:
         """purple_dnsquery_set_ui_ops and purple_srv_txt_query_set_ui_ops"""
-        destroy = callback(_Destroy, self._pending.discard)
+        destroy = callback(_Destroy, self._given_up)
         hosts = operations(c.DnsQueryUiOps, resolve_host=callback(_Resolve, self._host, 0), destroy=destroy)
         c.purple.purple_dnsquery_set_ui_ops(hosts)
         services = operations(c.SrvTxtQueryUiOps, resolve=callback(_Resolve, self._service, 0), destroy=destroy)
@@ -55,6 +55,9 @@ class Resolver:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _given_up(self, query: int) -> None:
+        self._pending.pop(query, None)
 
     def _host(self, query: int, resolved: int, failed: int) -> int:
         host = decode(c.purple_quick.purple_dnsquery_get_host(query))
@@ -71,18 +74,17 @@ class Resolver:
         return 1
 
     def _start(self, query: int, resolved: int, failed: int, look_up: LookUp, make_list: MakeList) -> None:
-        self._pending.add(query)
-
         def deliver(future: Future[list[Any]]) -> None:
             if not future.cancelled():
                 glib.call_soon(lambda: self._answer(query, future, resolved, failed, make_list))
 
-        self._threads.submit(look_up).add_done_callback(deliver)
+        self._pending[query] = future = self._threads.submit(look_up)
+        future.add_done_callback(deliver)
 
     def _answer(self, query: int, future: Future[list[Any]], resolved: int, failed: int, make_list: MakeList) -> None:
-        if query not in self._pending:  # libpurple gave it up, and may have freed it
+        if self._pending.get(query) is not future:  # libpurple gave it up, and may use its memory for another query
             return
-        self._pending.discard(query)
+        del self._pending[query]
         error = future.exception()
         if error is not None or not future.result():
             _Failed(failed)(query, (str(error) if error else "no such record").encode())

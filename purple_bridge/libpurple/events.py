@@ -31,7 +31,10 @@ class ReceivedMessage:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """Somebody asks to see this account's presence: call ``authorize`` or ``deny``, once, in the loop's thread."""
+    """Somebody asks to see this account's presence: call ``authorize`` or ``deny`` in the loop's thread.
+
+    A second answer does nothing, nor one that comes when the connection has ended: the network then asks again.
+    """
 
     who: str
     message: str

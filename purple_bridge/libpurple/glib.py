@@ -19,11 +19,13 @@ _keys = itertools.count(1)
 
 
 def _timer_fired(key: int) -> int:
-    function = _functions.get(key)
-    if function is not None and function():
-        return 1
-    _forget(key)
-    return 0
+    function, again = _functions.get(key), False
+    try:
+        again = function is not None and bool(function())
+    finally:
+        if not again:
+            _forget(key)
+    return int(again)
 
 
 def _descriptor_ready(descriptor: int, condition: int, key: int) -> int:

@@ -92,7 +92,7 @@ def _choices(pointer: int) -> list[str]:
 def convert(option: Option, value: Any) -> bool | int | str:
     """``value`` (as JSON or text) in the type the option declares; ValueError says what is expected."""
     if option.kind == "bool":
-        return _boolean(value)
+        return _boolean(option, value)
     if option.kind == "int":
         try:
             return int(value)
@@ -104,10 +104,10 @@ def convert(option: Option, value: Any) -> bool | int | str:
     return text
 
 
-def _boolean(value: Any) -> bool:
+def _boolean(option: Option, value: Any) -> bool:
     word = str(value).lower()
     if word in ("true", "yes", "on", "1"):
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise ValueError("takes true or false")
+    raise ValueError(f"{option.name} takes true or false")

@@ -19,7 +19,7 @@ _Extension = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ct
 def make_sqlite_wait() -> None:
     """From now on every SQLite connection of this process and its children waits 5 s for another writer.
 
-    Call it in mod_init, once or more; does nothing where there is no SQLite library.
+    Call it before the fork, once or more; does nothing where there is no SQLite library.
     """
     try:
         library = ctypes.CDLL("libsqlite3.so.0")

@@ -1,0 +1,131 @@
+"""The installed protocol plugins and their options, and the conversion of option values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from purple_bridge.libpurple.accounts import Account, UnknownProtocol
+from purple_bridge.libpurple.core import Core
+from purple_bridge.libpurple.plugins import Kind, Option, convert, installed_protocols, list_protocols
+from tests.children import run_in_child
+from tests.purple_client import started
+
+
+def listed() -> list[dict[str, Any]]:
+    return [asdict(protocol) for protocol in list_protocols()]
+
+
+@pytest.fixture(scope="module")
+def protocols() -> dict[str, dict[str, Any]]:
+    return {protocol["id"]: protocol for protocol in run_in_child(listed)}
+
+
+def test_protocols_have_names(protocols: dict[str, dict[str, Any]]) -> None:
+    assert protocols["prpl-jabber"]["name"] == "XMPP"
+    assert protocols["prpl-irc"]["name"] == "IRC"
+    assert list(protocols) == sorted(protocols)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "kind", "default"),
+    [
+        ("prpl-jabber", "port", "int", 5222),
+        ("prpl-jabber", "connect_server", "string", ""),
+        ("prpl-jabber", "auth_plain_in_clear", "bool", False),
+        ("prpl-jabber", "connection_security", "list", "require_tls"),
+        ("prpl-irc", "port", "int", 6667),
+        ("prpl-irc", "ssl", "bool", False),
+        ("prpl-irc", "encoding", "string", "UTF-8"),
+    ],
+)
+def test_options_have_kind_and_default(
+    protocols: dict[str, dict[str, Any]], protocol: str, name: str, kind: Kind, default: object
+) -> None:
+    option = {option["name"]: option for option in protocols[protocol]["options"]}[name]
+    assert (option["kind"], option["default"]) == (kind, default)
+    assert option["text"]
+    assert "_" not in option["text"]
+
+
+def test_a_list_option_has_choices(protocols: dict[str, dict[str, Any]]) -> None:
+    options = {option["name"]: option for option in protocols["prpl-jabber"]["options"]}
+    assert set(options["connection_security"]["choices"]) == {"require_tls", "opportunistic_tls", "old_ssl"}
+    assert options["port"]["choices"] == []
+
+
+def accounts() -> dict[str, Any]:
+    started()
+    try:
+        Account("prpl-cow", "alice")
+        unknown = ""
+    except UnknownProtocol as error:
+        unknown = str(error)
+    try:
+        Core().start()
+        again = ""
+    except RuntimeError as error:
+        again = str(error)
+    jabber, irc, simple = Account("prpl-jabber", "a@b/c"), Account("prpl-irc", "a@b"), Account("prpl-simple", "a@b")
+    same = Account("prpl-irc", "a@b").pointer == irc.pointer
+    needs = [account.needs_password for account in (simple, jabber, irc)]
+    not_sent = jabber.send_im("b@b", "text")
+    return {
+        "unknown": unknown,
+        "again": again,
+        "needs": needs,
+        "same": same,
+        "not_sent": not_sent,
+        "protocols": len(installed_protocols()),
+    }
+
+
+def test_accounts_without_a_connection() -> None:
+    seen = run_in_child(accounts)
+    assert "prpl-cow" in seen["unknown"]
+    assert "already" in seen["again"]
+    assert seen["needs"] == [True, False, False]  # XMPP could do with Kerberos, IRC with nothing
+    assert seen["same"], "one external account is one object"
+    assert seen["not_sent"] < 0
+    assert seen["protocols"] >= 2
+
+
+def _option(kind: Kind, *choices: str) -> Option:
+    return Option("the_option", "Text", kind, "", choices)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "value"),
+    [
+        (_option("bool"), True, True),
+        (_option("bool"), "Yes", True),
+        (_option("bool"), "off", False),
+        (_option("bool"), 0, False),
+        (_option("int"), "5222", 5222),
+        (_option("int"), 5222, 5222),
+        (_option("string"), "x", "x"),
+        (_option("string"), 7, "7"),
+        (_option("list", "a", "b"), "b", "b"),
+    ],
+)
+def test_values_become_the_declared_type(option: Option, given: object, value: object) -> None:
+    converted = convert(option, given)
+    assert converted == value
+    assert type(converted) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        (_option("bool"), "maybe"),
+        (_option("bool"), 2),
+        (_option("int"), "many"),
+        (_option("int"), None),
+        (_option("list", "a", "b"), "c"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_options_name(option: Option, given: object) -> None:
+    with pytest.raises(ValueError, match="the_option"):
+        convert(option, given)
