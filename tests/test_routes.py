@@ -234,10 +234,10 @@ def test_gateways_own_message_reaches_the_phones(kamailio: Kamailio, bob: Phone)
 
 
 def test_gateways_own_publication_reaches_the_watchers(kamailio: Kamailio, bob: Phone) -> None:
-    watched = bob.subscribe(CONTACT)
+    watched = bob.subscribe(sip("alice"))
     assert watched.status == 200
-    document = pidf(CONTACT, note="on the train").decode()
-    parameters = [CONTACT, "3600", "presence", "application/pidf+xml", "id-1", ".", ".", "."]
+    document = pidf(sip("alice"), note="on the train").decode()
+    parameters = [sip("alice"), "3600", "presence", "application/pidf+xml", "id-1", ".", ".", "."]
     rpc.call(kamailio.rpc_socket, "pua.send_publish", *parameters, document)
     notify = watched.wait_notify(lambda notify: notify.presence is not None)
     assert notify.presence is not None
@@ -290,9 +290,9 @@ def test_watchers_are_shown_to_the_user_alone(alice: Phone) -> None:
     assert alice.subscribe(sip("bob"), event="presence.winfo").status == 403
 
 
-def test_foreign_presentity_is_not_found_and_a_contact_is_accepted(alice: Phone) -> None:
+def test_foreign_presentity_is_not_found_and_a_contact_needs_an_account(alice: Phone) -> None:
     assert alice.subscribe("sip:bob@elsewhere.example").status == 404
-    assert alice.subscribe(CONTACT).status == 200
+    assert alice.subscribe(CONTACT).status == 403
 
 
 def test_subscription_that_does_not_exist(alice: Phone) -> None:
