@@ -14,6 +14,7 @@ Nothing here waits for an IM network.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -145,6 +146,7 @@ class PurpleFunctions:
         """Whom an address stands for: a gateway address one contact, a user with rows one per network."""
         contact = self._settings.gateway.contact_of(address)
         if contact is not None:
+            _check_name(contact)
             return [contact]
         return [ImContact(row.protocol, row.ext_user) for row in self._rows(address)]
 
@@ -287,6 +289,12 @@ def _kindred(row: Row, contact: ImContact) -> bool:
 def _is_self(row: Row, contact: ImContact) -> bool:
     plugin = plugin_of(row.protocol)
     return normalize_im_name(plugin, row.ext_user) == normalize_im_name(plugin, contact.name)
+
+
+def _check_name(contact: ImContact) -> None:
+    """An IRC target with a space or a comma would be several parameters or targets (RFC 2812 §2.3.1, §3.3.1)."""
+    if plugin_of(contact.protocol) == "prpl-irc" and re.search(r"[\s,]|^:", contact.name):
+        raise BadRequest("not the name of one IRC user or channel")
 
 
 def _in_words(state: State) -> str:

@@ -54,6 +54,18 @@ def test_irc_user_and_phone_write_to_each_other(gateway: Gateway, ngircd: Ngircd
     assert (message.text, message.from_uri) == ("hello phone <&>", contact)
 
 
+@pytest.mark.parametrize("name", ["guest%20:x", "guest,root", "guest%0d%0aQUIT"])
+def test_name_that_would_be_more_than_one_irc_target(gateway: Gateway, name: str) -> None:
+    assert gateway.phone("erin").message(f"sip:{name}@irc.im.example.org", "hello").status == 400
+
+
+def test_text_that_looks_like_irc_commands(gateway: Gateway, ngircd: Ngircd) -> None:
+    nick = gateway.irc_user(ngircd, "reader")
+    phone = gateway.phone("erin")
+    assert phone.message("sip:reader@irc.im.example.org", "/quit\r\nQUIT :bye").status == 202
+    assert [nick.wait_message().text, nick.wait_message().text] == ["/quit", "QUIT :bye"]
+
+
 def test_sender_without_a_row_is_told(gateway: Gateway) -> None:
     phone = gateway.phone("frank")
     answer = phone.message(xmpp_contact("bob@localhost"), "who am I?")

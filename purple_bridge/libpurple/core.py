@@ -150,7 +150,7 @@ class Core:
 
     def _connect_signals(self) -> None:
         conversations = c.purple.purple_conversations_get_handle()
-        self._connect(conversations, b"receiving-im-msg", _Receiving, self._receiving)
+        self._connect(conversations, b"receiving-im-msg", _Receiving, self._receiving, 1)
         xmpp = c.purple.purple_find_prpl(b"prpl-jabber")
         if xmpp:
             self._connect(xmpp, b"jabber-receiving-message", _Stanza, self._receiving_stanza)
@@ -159,8 +159,8 @@ class Core:
         self._connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
         self._connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
 
-    def _connect(self, instance: Any, name: bytes, kind: Any, function: Any) -> None:
-        pointer = kind(guarded(function, 0))
+    def _connect(self, instance: Any, name: bytes, kind: Any, function: Any, default: int = 0) -> None:
+        pointer = kind(guarded(function, default))
         self._signals.append(pointer)
         handle = ctypes.cast(pointer, c_void_p)
         c.purple.purple_signal_connect(instance, name, handle, handle, None)
@@ -233,11 +233,11 @@ class Core:
         return 1
 
     def _write_im(self, conversation: int, who: bytes | None, text: bytes, flags: int, sent_at: int) -> None:
+        glib.call_soon(lambda: c.purple.purple_conversation_destroy(conversation))
         account = account_at(c.purple_quick.purple_conversation_get_account(conversation))
         if account and flags & c.PURPLE_MESSAGE_RECV:
             name = who or c.purple_quick.purple_conversation_get_name(conversation)
             self._events.message_received(account, ReceivedMessage(decode(name), decode(text), flags, sent_at))
-        glib.call_soon(lambda: c.purple.purple_conversation_destroy(conversation))
 
     def _write_conv(
         self, conversation: int, _name: bytes, _alias: bytes, text: bytes, flags: int, _sent_at: int

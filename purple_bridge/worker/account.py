@@ -116,17 +116,20 @@ class OwnedAccount:
             self._follow()
         return over
 
-    def renew(self, spec: AccountSpec, sip_users: tuple[str, ...] | None = None) -> None:
-        """The row may have changed: another password or option signs on anew."""
-        if sip_users is not None:
-            self.sip_users = sip_users
-            self.wanted = {user: wanted for user, wanted in self.wanted.items() if user in sip_users}
-        elif spec.sip_user not in self.sip_users:
-            self.sip_users = (*self.sip_users, spec.sip_user)
-        before, self._spec = self._spec, spec
+    def share(self, sip_user: str) -> None:
+        """Another row maps this SIP user to the account; what the rows say else, ``renew`` brings."""
+        if sip_user not in self.sip_users:
+            self.sip_users = (*self.sip_users, sip_user)
+
+    def renew(self, spec: AccountSpec, sip_users: tuple[str, ...]) -> None:
+        """The account's rows as they are now: the first one counts; another password or option signs on anew."""
+        before, self._spec, self.sip_users = self._spec, spec, sip_users
+        gone = [user for user in self.wanted if user not in sip_users]
+        for user in gone:
+            del self.wanted[user]
         if (before.password, before.options, before.error) != (spec.password, spec.options, spec.error):
             self._start_over()
-        elif sip_users is not None and not self.wanted:
+        elif gone:
             self._follow()
 
     def _start_over(self) -> None:

@@ -159,8 +159,7 @@ class Worker:
         account = self._accounts.get(digest)
         if account is None:
             account = self._accounts[digest] = OwnedAccount(spec, self)
-        else:
-            account.renew(spec)
+        account.share(spec.sip_user)
         return account
 
     def _mine(self, rows: Iterable[Row]) -> list[AccountSpec]:
