@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2030,SC2031
 # Sourced by ./demo, ./test and ./purplectl: installs the Debian packages and the Python environment that are missing.
 # All it prints goes to stderr. The details go to a log, which is shown and kept if something fails.
 
@@ -59,6 +59,7 @@ set_up() {
 
 install_missing() {
     local missing
+    command -v dpkg-query >/dev/null || fail "this is not Debian: install these and .venv yourself: $*"
     mapfile -t missing < <(missing_packages "$@")
     if [ ${#missing[@]} -gt 0 ]; then
         need_root "${missing[@]}"
@@ -78,7 +79,6 @@ missing_packages() {
 }
 
 need_root() {
-    command -v apt-get >/dev/null || fail "needs a Debian system, or these installed by you: $*"
     [ "$(id -u)" != 0 ] || return 0
     command -v sudo >/dev/null || fail "run it as root once (there is no sudo), to install: $*"
     sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; } || fail "run it as root or with sudo rights once, to install: $*"
@@ -157,7 +157,7 @@ make_environment() {
         logged "$system_python" -m venv --clear "$environment" || fail "$environment cannot be made: see above"
     fi
     logged "$environment/bin/python" -m pip install --disable-pip-version-check --no-input --root-user-action=ignore \
-        --editable "$project[dev]" || fail "pip install failed: check the network, then run it again"
+        --editable "${project}[dev]" || fail "pip install failed: check the network, then run it again"
     environment_stamp >"$environment/stamp"
 }
 

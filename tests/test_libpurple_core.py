@@ -83,7 +83,7 @@ def test_nothing_is_forked_and_nothing_is_written(prosody: Prosody, tmp_path: Pa
 
 
 class Clumsy(Recorder):
-    """Fails at every message that says so, and at every contact's change."""
+    """Fails at every message that says so."""
 
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         super().message_received(account, message)

@@ -94,6 +94,8 @@ class Core:
             os.environ.pop(variable, None)
         # without an address, the D-Bus library would start a bus of its own
         os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={NOWHERE}"
+        # or else GStreamer, below libpurple's media, forks a scanner and writes its registry to HOME
+        os.environ["GST_REGISTRY_DISABLE"] = "yes"
         c.purple.purple_util_set_user_dir(NOWHERE.encode())
         debug = operations(
             c.DebugUiOps,

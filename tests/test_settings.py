@@ -1,0 +1,93 @@
+"""The parameters purple.NAME: each missing or wrong one is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from purple_bridge.addresses import GatewayDomain
+from purple_bridge.errors import ConfigurationError
+from purple_bridge.settings import Settings, read_settings
+
+GOOD: dict[str, Any] = {
+    "db_url": "sqlite:////tmp/k.db",
+    "db_table": "purplemap",
+    "httpProxy_host": "",
+    "httpProxy_port": 0,
+    "workers": 4,
+    "gateway_domain": "im.Example.org",
+    "connect_on": "publish",
+    "authorize": "ask",
+    "state_dir": "/var/lib/purple",
+    "rpc_socket": "/run/rpc.sock",
+    "internal": "127.0.0.1:5070",
+}
+
+
+def _read(**changes: Any) -> Settings:
+    return read_settings({**GOOD, **changes}.get)
+
+
+def test_all_parameters_are_read() -> None:
+    assert _read() == Settings(
+        db_url="sqlite:////tmp/k.db",
+        db_table="purplemap",
+        http_proxy_host="",
+        http_proxy_port=0,
+        workers=4,
+        gateway=GatewayDomain("im.example.org"),
+        connect_on="publish",
+        authorize="ask",
+        state_dir="/var/lib/purple",
+        rpc_socket="/run/rpc.sock",
+        internal="127.0.0.1:5070",
+    )
+
+
+def test_numbers_may_be_text_and_spaces_go() -> None:
+    settings = _read(workers=" 8 ", httpProxy_port="3128", httpProxy_host=" proxy ", connect_on="register ")
+    assert (settings.workers, settings.http_proxy_port) == (8, 3128)
+    assert (settings.http_proxy_host, settings.connect_on) == ("proxy", "register")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_parameter_is_named(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"purple\.{name} "):
+        _read(**{name: None})
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name != "httpProxy_host"])
+def test_an_empty_parameter_is_named(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"purple\.{name}\b"):
+        _read(**{name: " "})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("db_table", "purple-map"),
+        ("db_table", "1map"),
+        ("db_table", "map; DROP TABLE subscriber"),
+        ("httpProxy_port", -1),
+        ("httpProxy_port", 65536),
+        ("httpProxy_port", "http"),
+        ("workers", 0),
+        ("workers", 65),
+        ("workers", "two"),
+        ("workers", "٣"),
+        ("gateway_domain", "not a domain"),
+        ("gateway_domain", "[::1]"),
+        ("connect_on", "always"),
+        ("authorize", "ACCEPT"),
+        ("internal", "127.0.0.1"),
+        ("internal", ":5070"),
+        ("internal", "127.0.0.1:0"),
+        ("internal", "127.0.0.1:65536"),
+        ("internal", "127.0.0.1:²"),
+        ("internal", "127.0.0.1:sip"),
+    ],
+)
+def test_a_wrong_parameter_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"purple\.{name}\b"):
+        _read(**{name: value})
