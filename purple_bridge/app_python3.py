@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +27,8 @@ Version = tuple[int, int, int]
 
 
 def version_of(text: str) -> Version:
-    """``5.6.3`` or ``6.0.1-pre0`` as numbers."""
-    numbers = [int("".join(ch for ch in part if ch.isdigit()) or 0) for part in text.split(".")[:3]]
+    """``5.6.3`` or ``6.0.1-pre0`` as numbers; what follows a number does not count."""
+    numbers = [int(re.match("[0-9]*", part)[0] or 0) for part in text.split(".")[:3]]  # type: ignore[index]
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return major, minor, patch
 

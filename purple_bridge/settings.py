@@ -91,6 +91,6 @@ def _identifier(read: Read, name: str) -> str:
 def _endpoint(read: Read, name: str) -> str:
     text = _text(read, name)
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of the internal listener")
     return text

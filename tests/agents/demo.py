@@ -282,8 +282,10 @@ def _run(screen: Screen, directory: Path, keep: bool) -> None:
                 demo.keep()
         demo.say_where()
     except (NotSeen, *FAILURES) as error:
-        screen.say(f"\nThe demo failed. Expected {error}", "bold red")
-        screen.say(f"What came instead: {error.__cause__ or 'nothing'}")
+        expected = (
+            f"Expected {error}; instead: {error.__cause__ or 'it did not'}" if isinstance(error, NotSeen) else error
+        )
+        screen.say(f"\nThe demo failed. {expected}", "bold red")
         screen.say(f"\nThe end of the gateway's log ({demo.gateway.directory}):\n{demo.gateway.log_tail(LOG_LINES)}")
         sys.exit(1)
 

@@ -1,0 +1,90 @@
+"""Commands cross the socket pair unchanged, and nothing else gets through."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purple_bridge.commands import (
+    AccountSpec,
+    Command,
+    ExtendPresence,
+    SendMessage,
+    SetPresence,
+    Watch,
+    decode,
+    encode,
+)
+
+_text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=50)
+_time = st.floats(allow_nan=False, allow_infinity=False)
+_value = st.booleans() | st.integers(-(2**63), 2**64 - 1) | _text
+_specs = st.builds(
+    AccountSpec,
+    protocol=_text,
+    ext_user=_text,
+    sip_user=_text,
+    password=st.none() | _text,
+    options=st.lists(st.tuples(_text, _value), max_size=4).map(tuple),
+    error=st.none() | _text,
+)
+_commands: st.SearchStrategy[Command] = st.one_of(
+    st.builds(SendMessage, _text, _text, _text, _text, _text, _text),
+    st.builds(SetPresence, _specs, _text, _text, _time, st.booleans(), _text),
+    st.builds(ExtendPresence, _specs, _time, st.booleans(), _text),
+    st.builds(Watch, _specs, _text, _text, _text, _time),
+)
+
+
+@given(_commands)
+def test_what_is_encoded_is_decoded(command: Command) -> None:
+    decoded = decode(encode(command))
+    assert decoded == command
+    assert type(decoded) is type(command)
+
+
+def test_option_values_keep_their_type() -> None:
+    options = (("on", True), ("port", 1), ("name", "1"))
+    command = ExtendPresence(AccountSpec("prpl-irc", "a", "b", options=options), 0.0)
+    decoded = decode(encode(command))
+    assert isinstance(decoded, ExtendPresence)
+    assert [type(value) for _, value in decoded.account.options] == [bool, int, str]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"garbage",
+        b"\xff" * 100,
+        encode(SendMessage("p", "e", "c", "t", "s", "i"))[:-1],
+        msgspec.msgpack.encode({"type": "reboot"}),
+        msgspec.msgpack.encode({"type": "message", "protocol": "p"}),
+        msgspec.msgpack.encode({"type": "watch", "account": 7, "contact": "", "contact_uri": "", "dialog": "", "expires_at": 0}),
+        msgspec.msgpack.encode([1, 2, 3]),
+        msgspec.msgpack.encode(None),
+    ],
+)
+def test_what_is_no_command_is_refused(frame: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode(frame)
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_are_a_command_or_refused(frame: bytes) -> None:
+    try:
+        assert encode(decode(frame))
+    except msgspec.MsgspecError:
+        pass
+
+
+def test_a_command_cannot_be_changed() -> None:
+    command = SendMessage("p", "e", "c", "t", "s", "i")
+    with pytest.raises(AttributeError):
+        command.text = "other"  # type: ignore[misc]
+
+
+def test_an_account_is_known_by_protocol_and_name() -> None:
+    assert AccountSpec("prpl-irc", "nick@server", "alice@example.org").key == ("prpl-irc", "nick@server")
