@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from purple_bridge.libpurple import buddies
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
 from tests.loops import run_until
+from tests.servers.prosody import Prosody
 
 XMPP, IRC = "prpl-jabber", "prpl-irc"
 PASSWORD = "secret"
+
+
+def new_users(prosody: Prosody, count: int) -> list[str]:
+    """Accounts nobody used before: a server keeps contact lists, and messages for who is away."""
+    names = [f"purple-{uuid4().hex[:12]}" for _ in range(count)]
+    for name in names:
+        prosody.add_user(name, PASSWORD)
+    return names
 
 
 class Recorder:

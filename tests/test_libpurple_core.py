@@ -16,7 +16,7 @@ from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import strip
 from tests.children import run_in_child
 from tests.loops import run_until
-from tests.purple_client import PASSWORD, Recorder, started, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
 MESSAGES = 20_000
@@ -52,18 +52,18 @@ def _files() -> list[str]:
     return found
 
 
-def a_day(port: int) -> dict[str, Any]:
+def a_day(port: int, first: str, second: str) -> dict[str, Any]:
     """A little of everything: look-up by name, contacts, presence, messages, wrong password, sign-off."""
     recorder = Recorder()
     core = Core(recorder)
     core.start()
-    one = xmpp_account("carol", port, connect_server="localhost")
-    two = xmpp_account("dave", port)
-    wrong = xmpp_account("alice", port, "wrong")
+    one = xmpp_account(first, port, connect_server="localhost")
+    two = xmpp_account(second, port)
+    wrong = xmpp_account(f"{first}x", port, "wrong")
     wait_online(one, two)
-    one.add_buddy("dave@localhost")
+    one.add_buddy(f"{second}@localhost")
     one.set_status(buddies.AWAY, "lunch")
-    one.send_im("dave@localhost", "Hello")
+    one.send_im(f"{second}@localhost", "Hello")
     run_until(lambda: recorder.messages and recorder.errors, "a message and an error")
     files = _files()
     wrong.delete()
@@ -77,7 +77,7 @@ def a_day(port: int) -> dict[str, Any]:
 def test_nothing_is_forked_and_nothing_is_written(prosody: Prosody, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    seen = run_in_child(a_day, prosody.port, home=home)
+    seen = run_in_child(a_day, prosody.port, *new_users(prosody, 2), home=home)
     assert seen == {"children": [], "ended": 0, "files": []}
     assert list(home.iterdir()) == []
 
@@ -91,22 +91,22 @@ class Clumsy(Recorder):
             raise ValueError("the cow is ill")
 
 
-def clumsy(port: int) -> list[Any]:
+def clumsy(port: int, first: str, second: str) -> list[Any]:
     recorder, failures = Clumsy(), list[str]()
     handler = logging.Handler()
     handler.emit = lambda record: failures.append(str(record.exc_info[1] if record.exc_info else ""))  # type: ignore[method-assign]
     logging.getLogger("purple_bridge").addHandler(handler)
     Core(recorder).start()
-    one, two = xmpp_account("carol", port), xmpp_account("dave", port)
+    one, two = xmpp_account(first, port), xmpp_account(second, port)
     wait_online(one, two)
     for text in ("fail 1", "fail 2", "good"):
-        one.send_im("dave@localhost", text)
+        one.send_im(f"{second}@localhost", text)
     run_until(lambda: len(recorder.messages) == 3, "three messages")
     return [[strip(message.html) for _, message in recorder.messages], [text for text in failures if text]]
 
 
 def test_a_callback_that_raises_is_logged_and_does_not_stop_the_loop(prosody: Prosody) -> None:
-    texts, failures = run_in_child(clumsy, prosody.port)
+    texts, failures = run_in_child(clumsy, prosody.port, *new_users(prosody, 2))
     assert texts == ["fail 1", "fail 2", "good"]
     assert failures == ["the cow is ill"] * 2
 
@@ -116,15 +116,15 @@ def _rss_kib() -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def growth(port: int, count: int) -> int:
+def growth(port: int, first: str, second: str, count: int) -> int:
     recorder = started()
-    one, two = xmpp_account("carol", port), xmpp_account("dave", port)
+    one, two = xmpp_account(first, port), xmpp_account(second, port)
     wait_online(one, two)
 
     def send(messages: int) -> None:
         for _ in range(0, messages, BATCH):
             for number in range(BATCH):
-                one.send_im("dave@localhost", f"message {number} " + "x" * 100)
+                one.send_im(f"{second}@localhost", f"message {number} " + "x" * 100)
             run_until(lambda: len(recorder.messages) == BATCH, "the batch")
             recorder.messages.clear()
 
@@ -135,13 +135,13 @@ def growth(port: int, count: int) -> int:
 
 
 def test_messages_leave_no_memory_behind(prosody: Prosody) -> None:
-    assert run_in_child(growth, prosody.port, MESSAGES) < GROWTH_KIB
+    assert run_in_child(growth, prosody.port, *new_users(prosody, 2), MESSAGES) < GROWTH_KIB
 
 
-def signed_on_again(port: int) -> list[Any]:
+def signed_on_again(port: int, name: str) -> list[Any]:
     """The password is forgotten by libpurple at every disconnection, and given again."""
     recorder = started()
-    account = xmpp_account("carol", port)
+    account = xmpp_account(name, port)
     for _ in range(5):
         wait_online(account)
         account.disconnect()
@@ -152,4 +152,4 @@ def signed_on_again(port: int) -> list[Any]:
 
 
 def test_an_account_signs_on_again_and_again(prosody: Prosody) -> None:
-    assert run_in_child(signed_on_again, prosody.port) == [6, []]
+    assert run_in_child(signed_on_again, prosody.port, *new_users(prosody, 1)) == [6, []]

@@ -16,7 +16,7 @@ import pytest
 from purple_bridge.libpurple import c
 from purple_bridge.libpurple.dns import Resolver
 from tests.children import run_in_child
-from tests.loops import run_until
+from tests.loops import run_for, run_until
 from tests.purple_client import started, wait_error, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
@@ -115,20 +115,21 @@ def test_an_old_answer_is_not_given_to_a_new_query_at_the_same_address() -> None
     release = threading.Event()
     resolved = ctypes.CFUNCTYPE(None, c.Pointer, c.Pointer)(lambda query, _list: seen.append(f"resolved {query}"))
     failed = ctypes.CFUNCTYPE(None, c.Pointer, ctypes.c_char_p)(lambda _query, text: seen.append(text.decode()))
-    functions = [ctypes.cast(function, c.Pointer).value or 0 for function in (resolved, failed)]
+    addresses = [ctypes.cast(function, c.Pointer).value or 0 for function in (resolved, failed)]
 
     def old() -> list[Any]:
         release.wait(10)
         return ["old"]
 
     def new() -> list[Any]:
+        release.wait(10)
         raise OSError("the new answer")
 
-    resolver._start(1, *functions, old, lambda _found: None)
+    resolver._start(1, addresses[0], addresses[1], old, lambda _found: None)
     resolver._given_up(1)
-    resolver._start(1, *functions, lambda: release.wait(10) and new() or [], lambda _found: None)
+    resolver._start(1, addresses[0], addresses[1], new, lambda _found: None)
     release.set()
     run_until(lambda: seen, "an answer")
+    run_for(0.1)
     resolver.close()
     assert seen == ["the new answer"]
-

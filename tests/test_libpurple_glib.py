@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_timer_may_remove_itself() -> None:
 def test_call_soon_keeps_the_order() -> None:
     seen: list[int] = []
     for number in range(100):
-        glib.call_soon(lambda number=number: seen.append(number))
+        glib.call_soon(partial(seen.append, number))
     run_until(lambda: len(seen) == 100, "100 calls")
     assert seen == list(range(100))
 
@@ -85,7 +86,7 @@ def test_many_threads_lose_no_call() -> None:
 
     def call() -> None:
         for number in range(500):
-            glib.call_soon(lambda: seen.append(number))
+            glib.call_soon(partial(seen.append, number))
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:

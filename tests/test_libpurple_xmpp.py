@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from purple_bridge.libpurple import buddies, c
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.text import escape, strip
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
-from tests.purple_client import PASSWORD, Recorder, started, wait_error, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_error, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 from tests.waiting import free_port
 
 TEXT = "x < y & \"z\" > 'w'\n<b>second</b> line &lt; 🐄 äöü"
+KEPT = 20
 NOTE = "lunch & <coffee> 🍵"
-
-NewUsers = Callable[[int], list[str]]
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def new_users(prosody: Prosody) -> NewUsers:
-    """Makes XMPP accounts nobody used before: a server keeps contact lists and messages."""
-
-    def make(count: int) -> list[str]:
-        names = [f"purple{next(_numbers)}" for _ in range(count)]
-        for name in names:
-            prosody.add_user(name, PASSWORD)
-        return names
-
-    return make
 
 
 def _texts(recorder: Recorder, account: Account) -> list[str]:
@@ -55,16 +35,15 @@ def exchange(port: int, first: str, second: str, text: str) -> list[Any]:
     message = run_until(lambda: recorder.messages, "the message")[0][1]
     assert two.send_im(message.sender, escape(text)) >= 0
     run_until(lambda: _texts(recorder, one), "the answer")
-    return [strip(message.html), message.sender, message.flags, message.sent_at, _texts(recorder, one)]
+    return [strip(message.html), message.sender, message.flags, _texts(recorder, one)]
 
 
-def test_two_accounts_write_to_each_other(prosody: Prosody, new_users: NewUsers) -> None:
-    first, second = new_users(2)
-    text, sender, flags, sent_at, answers = run_in_child(exchange, prosody.port, first, second, TEXT)
+def test_two_accounts_write_to_each_other(prosody: Prosody) -> None:
+    first, second = new_users(prosody, 2)
+    text, sender, flags, answers = run_in_child(exchange, prosody.port, first, second, TEXT)
     assert text == TEXT
     assert sender.partition("/")[0] == f"{first}@localhost"
     assert flags & c.PURPLE_MESSAGE_RECV
-    assert sent_at == 0
     assert answers == [TEXT]
 
 
@@ -78,30 +57,31 @@ def burst(port: int, first: str, second: str, count: int) -> list[str]:
     return _texts(recorder, two)
 
 
-def test_a_burst_arrives_in_order(prosody: Prosody, new_users: NewUsers) -> None:
-    assert run_in_child(burst, prosody.port, *new_users(2), 500) == [str(number) for number in range(500)]
+def test_a_burst_arrives_in_order(prosody: Prosody) -> None:
+    assert run_in_child(burst, prosody.port, *new_users(prosody, 2), 500) == [str(number) for number in range(500)]
 
 
 def while_away(port: int, first: str, second: str, text: str) -> list[Any]:
     recorder = started()
     one = xmpp_account(first, port)
     wait_online(one)
-    one.send_im(f"{second}@localhost", escape(text))
+    for number in range(KEPT):
+        one.send_im(f"{second}@localhost", escape(f"{number} {text}"))
     run_for(0.5)
     two = xmpp_account(second, port)
-    message = run_until(lambda: recorder.messages, "the kept message")[0][1]
+    run_until(lambda: len(recorder.messages) == KEPT, "the kept messages")
     one.send_im(f"{second}@localhost", "now")
-    live = run_until(lambda: recorder.messages[1:], "a live message")[0][1]
-    return [_texts(recorder, two), message.sent_at, live.sent_at]
+    run_until(lambda: len(recorder.messages) == KEPT + 1, "a live message")
+    return [_texts(recorder, two), [message.sent_at for _, message in recorder.messages]]
 
 
-def test_a_kept_message_says_when_it_was_written(prosody: Prosody, new_users: NewUsers) -> None:
+def test_kept_messages_say_when_they_were_written(prosody: Prosody) -> None:
     """XEP-0203: the server's <delay/>."""
     before = int(time.time())
-    texts, kept_at, live_at = run_in_child(while_away, prosody.port, *new_users(2), TEXT)
-    assert texts == [TEXT, "now"]
-    assert before <= kept_at <= time.time()
-    assert live_at == 0
+    texts, sent_at = run_in_child(while_away, prosody.port, *new_users(prosody, 2), TEXT)
+    assert texts == [*(f"{number} {TEXT}" for number in range(KEPT)), "now"]
+    assert all(before <= kept_at <= time.time() for kept_at in sent_at[:-1])
+    assert sent_at[-1] == 0
 
 
 # ---- presence
@@ -150,8 +130,8 @@ def _with(account: Account, name: str, primitive: int) -> list[Any]:
     return [status.message, status.idle_since] if status and status.primitive == primitive else []
 
 
-def test_presence_with_a_note_is_seen(prosody: Prosody, new_users: NewUsers) -> None:
-    first, second = new_users(2)
+def test_presence_with_a_note_is_seen(prosody: Prosody) -> None:
+    first, second = new_users(prosody, 2)
     seen = run_in_child(presence, prosody.port, first, second, NOTE)
     assert seen["unknown"] is None
     assert seen["who"] == f"{first}@localhost"
@@ -171,8 +151,8 @@ def deny(port: int, first: str, second: str) -> bool:
     return _is_online(one, name)
 
 
-def test_who_is_denied_sees_nothing(prosody: Prosody, new_users: NewUsers) -> None:
-    assert run_in_child(deny, prosody.port, *new_users(2)) is False
+def test_who_is_denied_sees_nothing(prosody: Prosody) -> None:
+    assert run_in_child(deny, prosody.port, *new_users(prosody, 2)) is False
 
 
 def too_late(port: int, first: str, second: str) -> list[bool]:
@@ -197,8 +177,8 @@ def too_late(port: int, first: str, second: str) -> list[bool]:
     return [one.connected, two.connected]
 
 
-def test_an_answer_that_is_late_or_given_twice_does_nothing(prosody: Prosody, new_users: NewUsers) -> None:
-    assert run_in_child(too_late, prosody.port, *new_users(2)) == [True, True]
+def test_an_answer_that_is_late_or_given_twice_does_nothing(prosody: Prosody) -> None:
+    assert run_in_child(too_late, prosody.port, *new_users(prosody, 2)) == [True, True]
 
 
 # ---- logins that fail
@@ -212,8 +192,8 @@ def failing(port: int, name: str, password: str | None, options: dict[str, Any])
     return {**error, "online": bool(recorder.online), "notices": recorder.notices}
 
 
-def test_a_wrong_password_is_fatal(prosody: Prosody, new_users: NewUsers) -> None:
-    error = run_in_child(failing, prosody.port, *new_users(1), "wrong", {})
+def test_a_wrong_password_is_fatal(prosody: Prosody) -> None:
+    error = run_in_child(failing, prosody.port, *new_users(prosody, 1), "wrong", {})
     assert (error["code"], error["fatal"]) == (2, True)  # PURPLE_CONNECTION_ERROR_AUTHENTICATION_FAILED
     assert error["text"]
     assert not error["online"]
@@ -224,8 +204,10 @@ def test_a_port_without_a_server_is_not_fatal() -> None:
     assert (error["code"], error["fatal"]) == (0, False)  # PURPLE_CONNECTION_ERROR_NETWORK_ERROR
 
 
-def test_a_server_without_tls_is_refused_where_it_is_required(prosody: Prosody, new_users: NewUsers) -> None:
-    error = run_in_child(failing, prosody.port, *new_users(1), PASSWORD, {"connection_security": "require_tls"})
+def test_a_server_without_tls_is_refused_where_it_is_required(prosody: Prosody) -> None:
+    error = run_in_child(
+        failing, prosody.port, *new_users(prosody, 1), PASSWORD, {"connection_security": "require_tls"}
+    )
     assert "encryption" in error["text"]
     assert not error["online"]
 
@@ -244,8 +226,8 @@ def without_password(port: int, name: str) -> list[Any]:
     return [recorder.notices, bool(recorder.online)]
 
 
-def test_a_missing_password_does_not_hang(prosody: Prosody, new_users: NewUsers) -> None:
-    notices, online = run_in_child(without_password, prosody.port, *new_users(1))
+def test_a_missing_password_does_not_hang(prosody: Prosody) -> None:
+    notices, online = run_in_child(without_password, prosody.port, *new_users(prosody, 1))
     assert "password" in notices[0].lower()
     assert not online
 

@@ -45,16 +45,19 @@ def test_one_more_worker_takes_its_share_and_moves_nothing_else() -> None:
         ("prpl-irc", "nick@irc.example.org", "prpl-irc", "Nick@IRC.example.org"),
     ],
 )
-def test_spellings_of_one_account_have_one_owner(
-    protocol: str, user: str, same_protocol: str, same_user: str
-) -> None:
+def test_spellings_of_one_account_have_one_owner(protocol: str, user: str, same_protocol: str, same_user: str) -> None:
     assert account_digest(protocol, user) == account_digest(same_protocol, same_user)
     assert owner_of(protocol, user, 64) == owner_of(same_protocol, same_user, 64)
 
 
 @pytest.mark.parametrize(
     ("protocol", "user"),
-    [("prpl-irc", "alice@host"), ("prpl-jabber", "alice@host2"), ("prpl-jabber", "bob@host"), ("prpl-simple", "alice@host")],
+    [
+        ("prpl-irc", "alice@host"),
+        ("prpl-jabber", "alice@host2"),
+        ("prpl-jabber", "bob@host"),
+        ("prpl-simple", "alice@host"),
+    ],
 )
 def test_other_accounts_are_others(protocol: str, user: str) -> None:
     assert account_digest("prpl-jabber", "alice@host") != account_digest(protocol, user)

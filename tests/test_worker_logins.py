@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from itertools import pairwise
 
 from purple_bridge.worker.logins import LOGINS_PER_SECOND, LoginQueue
 from tests.loops import run_for, run_until
 
 INTERVAL = 1 / LOGINS_PER_SECOND
+
+
+def _note(seen: list[tuple[int, float]], number: int) -> None:
+    seen.append((number, time.monotonic()))
 
 
 def test_the_first_login_does_not_wait() -> None:
@@ -22,10 +28,10 @@ def test_the_first_login_does_not_wait() -> None:
 def test_logins_keep_their_order_and_their_distance() -> None:
     queue, seen = LoginQueue(workers=1), list[tuple[int, float]]()
     for number in range(6):
-        queue.submit(lambda number=number: seen.append((number, time.monotonic())))
+        queue.submit(partial(_note, seen, number))
     run_until(lambda: len(seen) == 6, "six logins")
     assert [number for number, _ in seen] == list(range(6))
-    distances = [later - earlier for (_, earlier), (_, later) in zip(seen, seen[1:], strict=False)]
+    distances = [later - earlier for (_, earlier), (_, later) in pairwise(seen)]
     assert all(distance >= INTERVAL * 0.9 for distance in distances)
 
 

@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ def _call(client: RpcClient, numbers: range) -> None:
         client.call("the.method", [str(number), "x" * 500], f"call {number}")
 
 
+def _has_read(server: Receiver, calls: int) -> bool:
+    return server.read(answer={"result": "x" * 1000}) == calls
+
+
 def test_a_call_is_json_rpc(client: RpcClient, server: Receiver) -> None:
     client.call("tm.t_uac_start", ["MESSAGE", "sip:bob@example.org", "Grüße 🐄\r\n"], "MESSAGE")
     run_until(server.read, "the call")
@@ -115,7 +120,7 @@ def test_a_full_queue_blocks_nothing_and_loses_nothing(client: RpcClient, server
 def test_answers_that_are_not_awaited_do_not_fill_the_sockets(client: RpcClient, server: Receiver) -> None:
     for first in range(0, CALLS, 100):
         _call(client, range(first, first + 100))
-        run_until(lambda first=first: server.read(answer={"result": "x" * 1000}) == first + 100, "the calls")
+        run_until(partial(_has_read, server, first + 100), "the calls")
     run_until(lambda: not client._asked, "the answers")
 
 

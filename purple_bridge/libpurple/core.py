@@ -65,6 +65,7 @@ class Core:
         self._questions = itertools.count(1)
         self._unanswered: set[int] = set()
         self._delayed = False
+        self._ending: set[int] = set()  # conversations about to be destroyed
 
     def start(self) -> None:
         """RuntimeError when libpurple does not start, or was started in this process before."""
@@ -145,6 +146,7 @@ class Core:
     def _install_conversation_ops(self) -> None:
         conversations = operations(
             c.ConversationUiOps,
+            destroy_conversation=callback(_Node, self._ending.discard),
             write_im=callback(_WriteIm, self._write_im),
             write_conv=callback(_WriteConv, self._write_conv),
         )
@@ -235,11 +237,21 @@ class Core:
         return 1
 
     def _write_im(self, conversation: int, who: bytes | None, text: bytes, flags: int, sent_at: int) -> None:
-        glib.call_soon(lambda: c.purple.purple_conversation_destroy(conversation))
+        self._end_soon(conversation)
         account = account_at(c.purple_quick.purple_conversation_get_account(conversation))
         if account and flags & c.PURPLE_MESSAGE_RECV:
             name = who or c.purple_quick.purple_conversation_get_name(conversation)
             self._events.message_received(account, ReceivedMessage(decode(name), decode(text), flags, sent_at))
+
+    def _end_soon(self, conversation: int) -> None:
+        """Once, however many messages come until then; libpurple still needs the conversation after this call."""
+        if conversation not in self._ending:
+            self._ending.add(conversation)
+            glib.call_soon(lambda: self._end(conversation))
+
+    def _end(self, conversation: int) -> None:
+        if conversation in self._ending:
+            c.purple.purple_conversation_destroy(conversation)
 
     def _write_conv(
         self, conversation: int, _name: bytes, _alias: bytes, text: bytes, flags: int, _sent_at: int

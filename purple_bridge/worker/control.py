@@ -50,9 +50,17 @@ class ControlServer:
         try:
             request = msgspec.json.decode(line, type=dict[str, Any])
             command = self._commands[request["command"]]
-        except (msgspec.MsgspecError, KeyError):
-            return msgspec.json.encode({"ok": False, "error": "unknown command"}) + b"\n"
-        return msgspec.json.encode({"ok": True, **command(request)}) + b"\n"
+        except (msgspec.MsgspecError, KeyError, TypeError):
+            return _line({"ok": False, "error": "unknown command"})
+        try:
+            return _line({"ok": True, **command(request)})
+        except Exception:  # one bad request must not leave its client without an answer
+            logger.exception("control command %s failed", request["command"])
+            return _line({"ok": False, "error": "the command failed, see the log"})
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(answer) + b"\n"
 
 
 class Conversation:
@@ -61,6 +69,7 @@ class Conversation:
     def __init__(self, client: socket.socket, answer: Callable[[bytes], bytes]) -> None:
         self._client, self._answer = client, answer
         self._received, self._unsent = b"", b""
+        self._ended = False
         self._reading = glib.watch(client.fileno(), glib.READ, self._readable)
         self._writing = 0
 
@@ -71,11 +80,19 @@ class Conversation:
             return
         except OSError:
             data = b""
-        if not data or len(self._received) > LONGEST_REQUEST:
+        if not data:
+            return self._end()
+        if len(self._received) > LONGEST_REQUEST:
             return self._close()
         *lines, self._received = (self._received + data).split(b"\n")
         self._unsent += b"".join(self._answer(line) for line in lines)
         return self._write()
+
+    def _end(self) -> None:
+        """The client asks nothing more; what it is still owed goes out first."""
+        self._ended = True
+        glib.remove(self._reading)
+        self._write()
 
     def _write(self) -> None:
         try:
@@ -85,6 +102,8 @@ class Conversation:
         except OSError:
             return self._close()
         self._unsent = self._unsent[sent:]
+        if self._ended and not self._unsent:
+            return self._close()
         if self._unsent and not self._writing:
             self._writing = glib.watch(self._client.fileno(), glib.WRITE, lambda _fd, _condition: self._write())
         elif not self._unsent and self._writing:

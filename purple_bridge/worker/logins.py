@@ -26,8 +26,8 @@ class LoginQueue:
             glib.call_soon(self._next)
 
     def _next(self) -> None:
-        self._waiting.popleft()()
         glib.add_timer(self._interval, self._tick)
+        self._waiting.popleft()()
 
     def _tick(self) -> None:
         if self._waiting:

@@ -62,12 +62,11 @@ class RpcClient:
     def _connected(self) -> socket.socket:
         if self._socket is None:
             self._own.unlink(missing_ok=True)
-            client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            client = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             client.setblocking(False)
             client.bind(str(self._own))
             # connected, the socket becomes writable only when the server's queue has room
             client.connect(self._server)
-            self._socket = client
             self._watch = glib.watch(client.fileno(), glib.READ, self._readable)
         return self._socket
 

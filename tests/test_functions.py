@@ -1,0 +1,546 @@
+"""What KSR.purple's functions return to a route, and the commands that reach the worker, for every kind of request.
+
+KSR is a stand-in that holds one request's values and records replies; mapping, queues and board are the real ones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from purple_bridge.addresses import GatewayDomain
+from purple_bridge.board import AccountBoard, State
+from purple_bridge.channels import Channels
+from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, decode
+from purple_bridge.content import MAX_BODY
+from purple_bridge.functions import PurpleFunctions
+from purple_bridge.presence import Show
+from purple_bridge.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+VERSION_TABLE = "CREATE TABLE version (table_name VARCHAR(32) UNIQUE NOT NULL, table_version INTEGER NOT NULL)"
+
+ALICE, BOB, NOBODY = "sip:alice@example.org", "sip:bob@example.org", "sip:nobody@example.org"
+BOB_XMPP = "sip:bob*xmpp.example@xmpp.im.example.org"
+CAROL_IRC = "sip:carol@irc.im.example.org"
+
+# sip_user, ext_user, ext_prot, ext_pass, ext_options
+ROWS = [
+    ("sip:alice@example.org", "alice@xmpp.example", "prpl-jabber", "secret", '{"port": 5222}'),
+    ("sip:alice@example.org", "alice@gtalk.example", "gtalk", "secret", None),
+    ("bob@example.org", "bob@xmpp.example", "prpl-jabber", "secret", None),
+]
+
+PIDF = """<?xml version="1.0" encoding="UTF-8"?>
+<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:alice@example.org">
+<tuple id="a"><status><basic>{basic}</basic></status><note>{note}</note></tuple></presence>"""
+
+REQUEST = {
+    "$rm": "MESSAGE",
+    "$fu": ALICE,
+    "$tu": BOB,
+    "$ru": BOB,
+    "$tt": None,
+    "$ft": "fromtag",
+    "$ci": "call-1@host",
+    "$cT": None,
+    "$rb": None,
+    "$hdr(Event)": None,
+    "$hdr(Expires)": None,
+    "$hdr(SIP-If-Match)": None,
+}
+
+
+class Pv:
+    """KSR.pv for one request."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str | None] = dict(REQUEST)
+        self.body: bytes | None = None
+
+    def get(self, name: str) -> str | None:
+        if name == "$rb" and self.body is not None:
+            return self.body.decode()  # Kamailio's module raises UnicodeDecodeError here, too
+        if name == "$(rb{s.encode.hexa})":
+            return (self.body or b"").hex()
+        return self.values[name]
+
+
+class Ksr:
+    """The parts of KSR in use; ``headers`` and ``replies`` are what the route sent."""
+
+    def __init__(self) -> None:
+        self.pv = Pv()
+        self.hdr = self.sl = self
+        self.headers: list[str] = []
+        self.replies: list[tuple[int, str]] = []
+
+    def append_to_reply(self, header: str) -> int:
+        self.headers.append(header)
+        return 1
+
+    def send_reply(self, status: int, reason: str) -> int:
+        self.replies.append((status, reason))
+        return 1
+
+
+class Gateway:
+    """The functions of one SIP worker with one IM worker's queue, and one request at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ksr = Ksr()
+        self.channels, self.board = Channels(settings.workers), AccountBoard(settings.workers)
+        self.purple = PurpleFunctions(self.ksr, settings, self.channels, self.board)
+        self.purple.open_mapping()
+        self.board.set_ready(1, True)
+
+    def online(self, *users: str, protocol: str = "prpl-jabber") -> None:
+        for user in users:
+            self.board.set_state(protocol, user, State.ONLINE)
+
+    def request(self, body: str | bytes | None = None, **values: str | None) -> None:
+        """The request being handled: REQUEST with ``values``; ``Event=…`` is a header, ``fu=…`` a variable."""
+        self.ksr.pv = Pv()
+        self.ksr.pv.body = body.encode() if isinstance(body, str) else body
+        for name, value in values.items():
+            variable = f"${name}" if f"${name}" in REQUEST else f"$hdr({name.replace('_', '-')})"
+            assert variable in REQUEST
+            self.ksr.pv.values[variable] = value
+
+    def message(self, body: str | bytes | None = "Hello", **values: str | None) -> int:
+        self.request(body, **values)
+        return self.purple.send_message()
+
+    def publish(self, body: str | bytes | None = None, **values: str | None) -> int:
+        self.request(
+            body, **{"rm": "PUBLISH", "ru": ALICE, "Event": "presence", "cT": "application/pidf+xml", **values}
+        )
+        return self.purple.handle_publish()
+
+    def subscribe(self, **values: str | None) -> int:
+        self.request(**{"rm": "SUBSCRIBE", "ru": BOB_XMPP, "Event": "presence", **values})
+        return self.purple.handle_subscribe()
+
+    @property
+    def commands(self) -> list[Command]:
+        """What has reached the worker since the last look."""
+        frames = iter(lambda: self.channels.receive(1), None)
+        return [decode(frame) for frame in frames]
+
+    def error(self) -> tuple[int, str, list[str]]:
+        """Status, reason and headers of reply_error."""
+        self.ksr.headers, self.ksr.replies = [], []
+        assert self.purple.reply_error() == 1
+        ((status, reason),) = self.ksr.replies
+        return status, reason, self.ksr.headers
+
+
+def _settings(directory: Path, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "db_url": f"sqlite:///{directory}/kamailio.db",
+        "db_table": "purplemap",
+        "http_proxy_host": "",
+        "http_proxy_port": 0,
+        "workers": 1,
+        "gateway": GatewayDomain("im.example.org"),
+        "connect_on": "publish",
+        "authorize": "ask",
+        "state_dir": str(directory),
+        "rpc_socket": str(directory / "rpc.sock"),
+        "internal": "127.0.0.1:5070",
+    }
+    return Settings(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the database of ROWS."""
+    made = tmp_path_factory.mktemp("functions")
+    connection = sqlite3.connect(made / "kamailio.db")
+    connection.executescript(VERSION_TABLE + ";" + (ROOT / "sql/sqlite/purple-create.sql").read_text())
+    connection.executemany(
+        "INSERT INTO purplemap (sip_user, ext_user, ext_prot, ext_pass, ext_options) VALUES (?, ?, ?, ?, ?)", ROWS
+    )
+    connection.commit()
+    connection.close()
+    return made
+
+
+def _closed(gateway: Gateway) -> None:
+    for end in chain.from_iterable(gateway.channels._pairs):
+        end.close()
+    assert gateway.purple._mapping is not None
+    gateway.purple._mapping._engine.dispose()
+
+
+@pytest.fixture
+def gateway(directory: Path) -> Iterator[Gateway]:
+    made = Gateway(_settings(directory))
+    yield made
+    _closed(made)
+
+
+@pytest.fixture
+def register_gateway(directory: Path) -> Iterator[Gateway]:
+    """purple.connect_on = register"""
+    made = Gateway(_settings(directory, connect_on="register"))
+    yield made
+    _closed(made)
+
+
+ALICE_XMPP = AccountSpec("prpl-jabber", "alice@xmpp.example", "alice@example.org", "secret", (("port", 5222),))
+ALICE_GTALK = AccountSpec("gtalk", "alice@gtalk.example", "alice@example.org", "secret")
+
+
+# ---- MESSAGE
+
+
+@pytest.mark.parametrize("destination", [BOB, BOB_XMPP, "sip:Bob@EXAMPLE.org:5080;transport=tcp"])
+def test_a_message_goes_to_the_contact_from_the_senders_account(gateway: Gateway, destination: str) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message("x < y & 🐄\nnext", ru=destination) == 1
+    assert gateway.commands == [
+        SendMessage(
+            protocol="prpl-jabber",
+            ext_user="alice@xmpp.example",
+            contact="bob@xmpp.example",
+            text="x < y & 🐄\nnext",
+            sip_user="alice@example.org",
+            call_id="call-1@host",
+        )
+    ]
+
+
+def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gateway: Gateway) -> None:
+    gateway.online("alice@gtalk.example", protocol="gtalk")
+    assert gateway.message() == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert (command.protocol, command.ext_user) == ("gtalk", "alice@gtalk.example")
+
+
+@pytest.mark.parametrize(
+    ("state", "says"), [(State.OFFLINE, "offline"), (State.CONNECTING, "connecting"), (State.ERROR, "purplectl status")]
+)
+def test_an_account_that_is_not_online_is_an_answer(gateway: Gateway, state: State, says: str) -> None:
+    gateway.board.set_state("prpl-jabber", "alice@xmpp.example", state)
+    assert gateway.message() == -480
+    status, reason, headers = gateway.error()
+    assert status == 480
+    assert says in reason
+    assert any(header.startswith("Retry-After: ") and header.endswith("\r\n") for header in headers)
+    assert gateway.commands == []
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"fu": NOBODY}, -403),
+        ({"fu": BOB}, -403),  # bob's only account is the destination itself
+        ({"ru": CAROL_IRC}, -403),
+        ({"ru": NOBODY}, -404),
+        ({"ru": "sip:bob@no-network.im.example.net"}, -404),
+        ({"ru": "sip:bob*xmpp.example@im.example.org"}, -404),
+        ({"ru": "tel:+123"}, -400),
+        ({"fu": "nonsense"}, -400),
+        ({"ru": "sip:%ff@example.org"}, -400),
+    ],
+)
+def test_who_cannot_write_to_whom(gateway: Gateway, values: dict[str, str], code: int) -> None:
+    gateway.online("alice@xmpp.example", "bob@xmpp.example")
+    assert gateway.message(**values) == code
+    status, reason, _ = gateway.error()
+    assert status == -code
+    assert reason
+    assert reason.isprintable()
+    assert gateway.commands == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "code"),
+    [
+        (None, "text/plain", -400),
+        ("", "text/plain", -400),
+        ("x" * (MAX_BODY + 1), "text/plain", -413),
+        ("<b>x</b>", "text/html", -415),
+        ("x", "message/cpim", -415),
+        ("x", "application/im-iscomposing+xml", -415),
+        ("x", "text/plain;charset=x-cow", -400),
+        ("x", "nonsense", -400),
+        (b"Gr\xfc\xdfe", "text/plain", -400),
+        (b"Gr\xfc\xdfe", "text/plain;charset=utf-8", -400),
+        ("bell \a", "text/plain", -400),
+    ],
+)
+def test_bodies_that_cannot_be_sent(gateway: Gateway, body: str | bytes | None, content_type: str, code: int) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(body, cT=content_type) == code
+    assert gateway.error()[0] == -code
+    assert gateway.commands == []
+
+
+def test_a_wrong_type_is_told_what_is_right(gateway: Gateway) -> None:
+    assert gateway.message("<b>x</b>", cT="text/html") == -415
+    assert gateway.error()[2] == ["Accept: text/plain\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        ("x" * MAX_BODY, "text/plain", "x" * MAX_BODY),
+        ("Grüße", None, "Grüße"),
+        ("Grüße", "text/plain; charset=UTF-8", "Grüße"),
+        (b"Gr\xfc\xdfe", "text/plain;charset=iso-8859-1", "Grüße"),
+        (b"Gr\xfc\xdfe", 'TEXT/Plain; charset="latin1"', "Grüße"),
+        ("Grüße".encode("utf-16"), "text/plain;charset=utf-16", "Grüße"),
+    ],
+)
+def test_bodies_that_can(gateway: Gateway, body: str | bytes, content_type: str | None, text: str) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(body, cT=content_type) == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.text == text
+
+
+def test_a_full_queue_is_503_with_retry_after(gateway: Gateway) -> None:
+    gateway.online("alice@xmpp.example")
+    code = next(code for _ in range(100_000) if (code := gateway.message("x" * 10_000)) != 1)
+    assert code == -503
+    status, reason, headers = gateway.error()
+    assert (status, headers) == (503, ["Retry-After: 2\r\n"])
+    assert "queue" in reason
+    assert gateway.commands, "what was taken over is still there"
+    assert gateway.message() == 1
+
+
+def test_a_worker_that_does_not_run_is_503(gateway: Gateway) -> None:
+    gateway.online("alice@xmpp.example")
+    gateway.board.set_ready(1, False)
+    assert gateway.message() == -503
+    assert gateway.error()[2] == ["Retry-After: 2\r\n"]
+
+
+def test_an_error_of_our_own_is_500_and_logged_with_the_call_id(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.request("Hello")
+    del gateway.ksr.pv.values["$fu"]
+    with caplog.at_level("ERROR", "purple_bridge"):
+        assert gateway.purple.send_message() == -500
+    assert "[call-1@host]" in caplog.text
+    assert gateway.error()[:2] == (500, "Server Internal Error")
+
+
+def test_one_error_is_not_answered_for_the_next_request(gateway: Gateway) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(ru=NOBODY) == -404
+    assert gateway.message() == 1
+    assert gateway.error()[0] == 500
+
+
+# ---- PUBLISH
+
+
+@pytest.mark.parametrize(
+    ("basic", "note", "show"),
+    [("open", "here", Show.AVAILABLE), ("closed", "", Show.OFFLINE), ("open", "ä & 🐄", Show.AVAILABLE)],
+)
+def test_a_publication_reaches_every_account_of_the_user(gateway: Gateway, basic: str, note: str, show: Show) -> None:
+    body = PIDF.format(basic=basic, note=note.replace("&", "&amp;"))
+    before = time.time()
+    assert gateway.publish(body, Expires="600") == 1
+    first, second = gateway.commands
+    assert isinstance(first, SetPresence)
+    assert isinstance(second, SetPresence)
+    assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
+    assert (first.show, first.note, first.call_id) == (show, note, "call-1@host")
+    assert before + 600 <= first.expires_at <= time.time() + 600
+    assert (first.keep, second.keep) == (True, False), "one of the owners stores it"
+
+
+@pytest.mark.parametrize(("expires", "seconds"), [(None, 3600), ("60", 60), ("soon", 3600), ("99999999999", 2**31)])
+def test_expires_has_a_default_and_an_end(gateway: Gateway, expires: str | None, seconds: int) -> None:
+    assert gateway.publish(PIDF.format(basic="open", note=""), Expires=expires) == 1
+    command = gateway.commands[0]
+    assert isinstance(command, SetPresence)
+    assert command.expires_at == pytest.approx(time.time() + seconds, abs=5)
+
+
+def test_a_refresh_without_a_body_extends(gateway: Gateway) -> None:
+    """RFC 3903 §4.1: the state is not changed."""
+    assert gateway.publish(SIP_If_Match="etag", Expires="600", cT=None) == 1
+    first, second = gateway.commands
+    assert isinstance(first, ExtendPresence)
+    assert isinstance(second, ExtendPresence)
+    assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
+    assert first.expires_at == pytest.approx(time.time() + 600, abs=5)
+
+
+@pytest.mark.parametrize("body", [None, PIDF.format(basic="open", note="")])
+def test_expires_0_removes_with_or_without_a_body(gateway: Gateway, body: str | None) -> None:
+    assert gateway.publish(body, SIP_If_Match="etag", Expires="0") == 1
+    command = gateway.commands[0]
+    assert isinstance(command, SetPresence)
+    assert command.show == Show.OFFLINE
+
+
+@pytest.mark.parametrize(
+    ("body", "values", "code"),
+    [
+        (None, {}, -400),
+        ("<presence", {}, -400),
+        ("not xml", {}, -400),
+        (b"\xff\xfe\xfd", {}, -400),
+        ("<presence/>", {}, -400),
+        ("x", {"cT": "text/plain"}, -415),
+        (PIDF.format(basic="open", note="x" * 70_000), {}, -413),
+        (PIDF.format(basic="open", note=""), {"ru": NOBODY}, -403),
+        (PIDF.format(basic="open", note=""), {"ru": "nonsense"}, -400),
+    ],
+)
+def test_publications_that_are_refused(
+    gateway: Gateway, body: str | bytes | None, values: dict[str, str], code: int
+) -> None:
+    assert gateway.publish(body, **values) == code
+    assert gateway.error()[0] == -code
+    assert gateway.commands == []
+
+
+def test_a_publication_of_a_wrong_type_is_told_what_is_right(gateway: Gateway) -> None:
+    assert gateway.publish("x", cT="text/plain") == -415
+    assert "application/pidf+xml" in "".join(gateway.error()[2])
+
+
+def test_a_publication_of_another_event_changes_nothing(gateway: Gateway) -> None:
+    assert gateway.publish("whatever", Event="dialog", cT="application/dialog-info+xml") == 1
+    assert gateway.commands == []
+
+
+def test_check_publish_only_looks(gateway: Gateway) -> None:
+    gateway.request(PIDF.format(basic="open", note=""), ru=ALICE, Event="presence", cT="application/pidf+xml")
+    assert gateway.purple.check_publish() == 1
+    gateway.request("<presence", ru=ALICE, Event="presence", cT="application/pidf+xml")
+    assert gateway.purple.check_publish() == -400
+    assert gateway.commands == []
+
+
+# ---- REGISTER
+
+
+def test_a_registration_signs_on_and_off_where_it_is_told_to(register_gateway: Gateway) -> None:
+    register_gateway.request(tu=ALICE)
+    assert register_gateway.purple.handle_register(300) == 1
+    first, _ = register_gateway.commands
+    assert isinstance(first, SetPresence)
+    assert (first.account, first.show) == (ALICE_XMPP, Show.AVAILABLE)
+    assert first.expires_at == pytest.approx(time.time() + 300, abs=5)
+    assert register_gateway.purple.handle_register(0) == 1
+    first, _ = register_gateway.commands
+    assert isinstance(first, SetPresence)
+    assert first.show == Show.OFFLINE
+
+
+def test_a_user_without_an_account_may_register(register_gateway: Gateway) -> None:
+    register_gateway.request(tu=NOBODY)
+    assert register_gateway.purple.handle_register(300) == 1
+    assert register_gateway.commands == []
+
+
+def test_a_registration_does_nothing_where_publish_signs_on(gateway: Gateway) -> None:
+    gateway.request(tu=ALICE)
+    assert gateway.purple.handle_register(300) == 1
+    assert gateway.commands == []
+
+
+# ---- SUBSCRIBE
+
+
+@pytest.mark.parametrize("presentity", [BOB, BOB_XMPP])
+def test_a_subscription_watches_the_contact(gateway: Gateway, presentity: str) -> None:
+    assert gateway.subscribe(ru=presentity, Expires="600") == 1
+    watch = gateway.commands[0]
+    assert isinstance(watch, Watch)
+    assert watch.account == ALICE_XMPP
+    assert (watch.contact, watch.contact_uri) == ("bob@xmpp.example", presentity)
+    assert watch.dialog == "call-1@host;fromtag"
+    assert watch.expires_at == pytest.approx(time.time() + 600, abs=5)
+
+
+def test_a_refresh_is_of_the_same_dialog_and_contact(gateway: Gateway) -> None:
+    """Within the dialog the request URI is the server's own contact; To is the presentity."""
+    assert gateway.subscribe() == 1
+    first = gateway.commands[0]
+    assert gateway.subscribe(ru="sip:127.0.0.1:5060", tu=BOB_XMPP, tt="totag") == 1
+    second = gateway.commands[0]
+    assert isinstance(first, Watch)
+    assert isinstance(second, Watch)
+    assert (first.dialog, first.contact, first.contact_uri) == (second.dialog, second.contact, second.contact_uri)
+
+
+def test_expires_0_ends_it(gateway: Gateway) -> None:
+    assert gateway.subscribe(Expires="0") == 1
+    watch = gateway.commands[0]
+    assert isinstance(watch, Watch)
+    assert watch.expires_at == 0
+
+
+def test_a_route_may_say_whom_and_for_how_long(gateway: Gateway) -> None:
+    gateway.request(Event="presence", Expires="600")
+    assert gateway.purple.handle_subscribe(BOB_XMPP, 60) == 1
+    watch = gateway.commands[0]
+    assert isinstance(watch, Watch)
+    assert watch.contact == "bob@xmpp.example"
+    assert watch.expires_at == pytest.approx(time.time() + 60, abs=5)
+    assert gateway.purple.handle_subscribe(BOB_XMPP, 0) == 1
+    watch = gateway.commands[0]
+    assert isinstance(watch, Watch)
+    assert watch.expires_at == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"ru": NOBODY}, -404),
+        ({"fu": NOBODY}, -403),
+        ({"ru": CAROL_IRC}, -403),
+        ({"ru": "nonsense"}, -400),
+        ({"fu": "nonsense"}, -400),
+    ],
+)
+def test_subscriptions_that_are_refused(gateway: Gateway, values: dict[str, str], code: int) -> None:
+    assert gateway.subscribe(**values) == code
+    assert gateway.error()[0] == -code
+    assert gateway.commands == []
+
+
+def test_a_subscription_to_another_event_changes_nothing(gateway: Gateway) -> None:
+    assert gateway.subscribe(Event="presence.winfo") == 1
+    assert gateway.subscribe(Event="dialog") == 1
+    assert gateway.commands == []
+
+
+# ---- the rest
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [(BOB_XMPP, 1), (CAROL_IRC, 1), (BOB, -404), ("sip:im.example.org", -404), ("nonsense", -404), ("", -404)],
+)
+def test_addresses_of_the_gateway_are_known(gateway: Gateway, uri: str, code: int) -> None:
+    assert gateway.purple.is_contact(uri) == code
+
+
+def test_a_database_that_fails_is_503(tmp_path: Path) -> None:
+    gateway = Gateway(_settings(tmp_path))
+    try:
+        assert gateway.message() == -503
+        assert gateway.error()[2] == ["Retry-After: 5\r\n"]
+    finally:
+        _closed(gateway)
