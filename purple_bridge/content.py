@@ -17,8 +17,8 @@ from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody
 ACCEPTED = ("text/plain",)
 """Media types ``text_of`` understands: the Accept header of a 415 (RFC 3261 §21.4.13)."""
 
-MAX_BODY = 65_000
-"""Octets. What fits into one UDP datagram; no IM network carries more in one message."""
+MAX_BODY = 64_000
+"""Octets. With its headers such a request still fits into the 65,535 octets of Kamailio's buffer and of a datagram."""
 
 # RFC 2045 §5.1: a "token" is any printable ASCII character but space and tspecials.
 _NAME = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"

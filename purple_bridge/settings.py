@@ -38,7 +38,7 @@ def read_settings(read: Read) -> Settings:
 
     Raises ConfigurationError naming the first parameter that is missing or wrong.
     """
-    return Settings(
+    settings = Settings(
         db_url=_text(read, "db_url"),
         db_table=_identifier(read, "db_table"),
         http_proxy_host=_text(read, "httpProxy_host", required=False),
@@ -51,6 +51,9 @@ def read_settings(read: Read) -> Settings:
         rpc_socket=_text(read, "rpc_socket"),
         internal=_endpoint(read, "internal"),
     )
+    if settings.http_proxy_host and not settings.http_proxy_port:
+        raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
+    return settings
 
 
 def _value(read: Read, name: str) -> Any:

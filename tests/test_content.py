@@ -149,7 +149,7 @@ def test_other_types_are_unsupported(content_type: str) -> None:
 
 
 def test_too_large() -> None:
-    assert MAX_BODY == 65_000
+    assert MAX_BODY == 64_000
     with pytest.raises(BodyTooLarge) as error:
         text_of("text/html", b"x" * (MAX_BODY + 1))
     assert error.value.status == 413

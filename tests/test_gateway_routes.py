@@ -106,7 +106,7 @@ def test_bodies_that_cannot_be_carried(phone: Phone, content_type: str, body: by
 
 def test_oversize_body(gateway: Gateway, phone: Phone) -> None:
     with Phone(sip("carol"), "secret", ("127.0.0.1", gateway.kamailio.port), transport="tcp") as over_tcp:
-        assert over_tcp.message(xmpp_contact("bob@localhost"), "x" * 70_000).status == 413
+        assert over_tcp.message(xmpp_contact("bob@localhost"), "x" * 64_100).status == 413
 
 
 def test_latin1_by_charset(gateway: Gateway, prosody: Prosody, phone: Phone) -> None:

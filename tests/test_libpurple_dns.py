@@ -112,24 +112,25 @@ def test_a_look_up_that_was_given_up_is_forgotten(prosody: Prosody) -> None:
 def test_an_old_answer_is_not_given_to_a_new_query_at_the_same_address() -> None:
     """libpurple frees a query it gave up, and the next one may lie at the same address."""
     resolver, seen = Resolver(), list[str]()
-    release = threading.Event()
+    old_may_answer, new_may_answer = threading.Event(), threading.Event()
     resolved = ctypes.CFUNCTYPE(None, c.Pointer, c.Pointer)(lambda query, _list: seen.append(f"resolved {query}"))
     failed = ctypes.CFUNCTYPE(None, c.Pointer, ctypes.c_char_p)(lambda _query, text: seen.append(text.decode()))
     addresses = [ctypes.cast(function, c.Pointer).value or 0 for function in (resolved, failed)]
 
     def old() -> list[Any]:
-        release.wait(10)
+        old_may_answer.wait(10)
         return ["old"]
 
     def new() -> list[Any]:
-        release.wait(10)
+        new_may_answer.wait(10)
         raise OSError("the new answer")
 
     resolver._start(1, addresses[0], addresses[1], old, lambda _found: None)
     resolver._given_up(1)
     resolver._start(1, addresses[0], addresses[1], new, lambda _found: None)
-    release.set()
+    old_may_answer.set()
+    run_for(0.2)
+    new_may_answer.set()
     run_until(lambda: seen, "an answer")
-    run_for(0.1)
     resolver.close()
     assert seen == ["the new answer"]

@@ -91,3 +91,8 @@ def test_an_empty_parameter_is_named(name: str) -> None:
 def test_a_wrong_parameter_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"purple\.{name}\b"):
         _read(**{name: value})
+
+
+def test_a_proxy_needs_its_port() -> None:
+    with pytest.raises(ConfigurationError, match=r"purple\.httpProxy_port "):
+        _read(httpProxy_host="proxy.example")

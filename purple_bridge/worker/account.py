@@ -173,6 +173,10 @@ class OwnedAccount:
         except (purple_accounts.UnknownProtocol, ValueError) as error:
             self._change(State.ERROR, str(error))
             return
+        except Exception:
+            logger.exception("account %s %s: the login failed", self.protocol, self.ext_user)
+            self._change(State.ERROR, "The gateway failed at the login: see its log")
+            return
         self._question = ""
         self._stop_login_timer()
         self._login_timer = glib.add_timer(LOGIN_SECONDS, self._login_timed_out)
@@ -272,6 +276,7 @@ class OwnedAccount:
         self._question = text
 
     def disconnected(self) -> None:
+        self.requests.clear()  # their answers belong to the connection that is gone
         if self.state is State.ONLINE:  # without an error: the server closed it, or we did
             self._change(State.OFFLINE)
             if self.wanted:

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_BYTES = 65536
 RECONNECT_SECONDS = 0.5
+MOST_ASKED = 10_000  # calls whose answer is still looked for; Kamailio may die with some of them
 
 
 class RpcError(msgspec.Struct):
@@ -44,6 +45,8 @@ class RpcClient:
         """``parameters``: all text, as the RPC wants them; ``subject``: the log's words should the call fail."""
         self._last_id += 1
         self._asked[self._last_id] = subject
+        if len(self._asked) > MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
         request: dict[str, Any] = {
             "jsonrpc": "2.0",
             "method": method,

@@ -70,8 +70,8 @@ class Worker:
         commands = {"ping": self._ping, "status": self._status}
         self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
         glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
-        glib.add_timer(SWEEP_SECONDS, self._sweep)
-        glib.add_timer(POLL_SECONDS, self._poll)
+        _every(SWEEP_SECONDS, self._sweep)
+        _every(POLL_SECONDS, self._poll)
         self._board.set_ready(self._number, True)
         self._store.presences(self._restore)
         if settings.connect_on == "start":
@@ -185,7 +185,7 @@ class Worker:
             if spec.sip_user not in account.wanted:
                 account.want(spec.sip_user, Wanted(AVAILABLE))
 
-    def _sweep(self) -> bool:
+    def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed."""
         now = time.time()
         for digest, account in self._accounts.items():
@@ -195,14 +195,12 @@ class Worker:
                 if not contact.watched or now - contact.published_at > PUBLISH_AGAIN:
                     self._dirty.add((digest, key))
         self._flush(now)
-        return True
 
-    def _poll(self) -> bool:
+    def _poll(self) -> None:
         """See changed rows: passwords, options, rows that are gone."""
         pairs = {(account.protocol, account.ext_user): digest for digest, account in self._accounts.items()}
         if pairs:
             self._store.rows(list(pairs), lambda rows: self._rows_read(rows, pairs))
-        return True
 
     def _rows_read(
         self, rows: dict[tuple[str, str], tuple[Row, ...]] | None, pairs: dict[tuple[str, str], bytes]
@@ -376,6 +374,19 @@ class Worker:
         for state in states:
             by_state[state["state"]] += 1
         return {"worker": self._number, "accounts": states, "by_state": dict(by_state)}
+
+
+def _every(seconds: float, function: Callable[[], None]) -> None:
+    """Again and again, also after an error, which is logged."""
+
+    def tick() -> bool:
+        try:
+            function()
+        except Exception:
+            logger.exception("%s failed", function.__qualname__)
+        return True
+
+    glib.add_timer(seconds, tick)
 
 
 def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:

@@ -228,8 +228,10 @@ class Demo:
 
 
 def _accepted(method: str, response: Response | None) -> str:
-    assert response is not None and 200 <= response.status < 300, f"{method} was answered with {response}"
-    return f"{method} answered {response.status} {response.reason}"
+    assert response is not None, f"{method} was not answered"
+    answer = f"{method} answered {response.status} {response.reason}"
+    assert 200 <= response.status < 300, answer
+    return answer
 
 
 def _presence(bob: XmppUser, type_: str) -> str:
@@ -295,7 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="demo", description="Shows a phone and a chat client talk by the gateway.")
     parser.add_argument("--keep", action="store_true", help="leave server and gateway running until Ctrl-C")
     keep: bool = parser.parse_args().keep
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT: a shell ignores it in the background
         signal.signal(number, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
