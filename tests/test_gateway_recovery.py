@@ -81,11 +81,24 @@ def test_wrong_parameter_stops_the_start(tmp_path: Path, parameter: str, value: 
     assert f"purple.{parameter}" in gateway.kamailio.log_tail()
 
 
-def test_start_signs_every_account_on(tmp_path: Path, own_prosody: Prosody) -> None:
+def test_start_keeps_every_account_online(tmp_path: Path, own_prosody: Prosody) -> None:
     with own_prosody, Gateway(tmp_path / "gw", settings={"connect_on": "start"}) as gateway:
         gateway.add_xmpp_account("alice", own_prosody)
+        gateway.wait_state("alice@localhost", "online")  # a row added while it runs
         gateway.kamailio.restart()
         gateway.wait_state("alice@localhost", "online")
+        phone = gateway.phone("alice")
+        phone.publish(pidf(sip("alice"), note="busy", activity="busy"))
+        phone.publish(None, expires=0)
+        assert phone.message(xmpp_contact("user1@localhost"), "still there").status == 202
+
+
+def test_row_added_while_the_user_is_online(tmp_path: Path, own_prosody: Prosody) -> None:
+    with own_prosody, Gateway(tmp_path / "gw") as gateway:
+        gateway.add_xmpp_account("alice", own_prosody)
+        gateway.online_phone("alice", "alice@localhost")
+        gateway.add_xmpp_account("alice", own_prosody, "user2")
+        gateway.wait_state("user2@localhost", "online", timeout=10)
 
 
 def test_register_signs_on_and_off(tmp_path: Path, own_prosody: Prosody) -> None:

@@ -99,13 +99,9 @@ class OwnedAccount:
             self.wanted.pop(sip_user, None)
         self._follow()
 
-    def extend(self, sip_user: str, expires_at: float) -> bool:
-        """A refreshed presence; false when there is none to refresh."""
-        wanted = self.wanted.get(sip_user)
-        if wanted is None:
-            return False
-        wanted.expires_at = expires_at
-        return True
+    def extend(self, sip_user: str, expires_at: float) -> None:
+        """A refreshed presence: it stays as it is, for longer."""
+        self.wanted[sip_user].expires_at = expires_at
 
     def expire(self, now: float) -> list[str]:
         """RFC 3903 §4.1: what is not refreshed is gone. Returns the users whose presence ended."""

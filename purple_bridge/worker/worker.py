@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
 POLL_SECONDS = 3.0
+LOOK_SHARE = 20  # looking for new rows takes at most a twentieth of the time
 PUBLISH_INTERVAL = 1.0  # pua needs the answer to one PUBLISH before it can send the next with its ETag
 PUBLISH_AGAIN = PUBLISH_SECONDS / 2
 
@@ -51,6 +52,7 @@ class Worker:
         self.resource = resource
         self._settings, self._number = settings, number
         self._channels, self._board = channels, board
+        self._always_on = settings.connect_on == "start"
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
@@ -73,9 +75,7 @@ class Worker:
         _every(SWEEP_SECONDS, self._sweep)
         _every(POLL_SECONDS, self._poll)
         self._board.set_ready(self._number, True)
-        self._store.presences(self._restore)
-        if settings.connect_on == "start":
-            self._store.all_accounts(self._start_all)
+        self._look_for_accounts()
 
     # ------------------------------------------------------------ commands from the SIP workers
     def _receive(self, _descriptor: int, _condition: int) -> None:
@@ -121,18 +121,26 @@ class Worker:
         account = self._account(command.account)
         show = Show(command.show)
         presence = Presence(open=show is not Show.OFFLINE, activity=show, note=command.note)
-        account.want(command.account.sip_user, Wanted(presence, command.expires_at))
+        account.want(command.account.sip_user, self._wanted(presence, command.expires_at))
         if command.keep:
             self._keep(command.account.sip_user, Wanted(presence, command.expires_at))
+
+    def _wanted(self, presence: Presence, expires_at: float) -> Wanted:
+        """With connect_on=start a phone says how the account is shown, not whether it is online."""
+        if self._always_on:
+            return Wanted(presence if presence.open else AVAILABLE)
+        return Wanted(presence, expires_at)
 
     def _extend_presence(self, command: ExtendPresence) -> None:
         account = self._account(command.account)
         user = command.account.sip_user
-        if not account.extend(user, command.expires_at):
+        if user not in account.wanted:
             # the publication is there, so the user is: our own memory of it is what was lost
-            account.want(user, Wanted(AVAILABLE, command.expires_at))
+            account.want(user, self._wanted(AVAILABLE, command.expires_at))
+        elif not self._always_on:
+            account.extend(user, command.expires_at)
         if command.keep:
-            self._keep(user, account.wanted[user])
+            self._keep(user, Wanted(account.wanted[user].presence, command.expires_at))
 
     def _keep(self, sip_user: str, wanted: Wanted) -> None:
         if not wanted.presence.open:
@@ -166,24 +174,45 @@ class Worker:
         workers = self._settings.workers
         return [spec_of(row) for row in rows if owner_of(row.protocol, row.ext_user, workers) == self._number]
 
-    def _restore(self, presences: list[WantedPresence] | None) -> None:
-        """After a restart: the accounts come back without anybody's help."""
+    def _look_for_accounts(self) -> None:
+        """At the start, and every few seconds for rows that were added: accounts that should be online.
+
+        The next look waits in proportion to how long this one took, so a large table costs no more than a small one.
+        """
+        started = time.monotonic()
+
+        def again() -> None:
+            pause = max(POLL_SECONDS, LOOK_SHARE * (time.monotonic() - started))
+            glib.add_timer(pause, self._look_for_accounts)
+
+        if self._always_on:
+            self._store.all_accounts(lambda rows: self._start(rows, again))
+        else:
+            self._store.presences(lambda presences: self._restore(presences, again))
+
+    def _start(self, rows: list[Row] | None, done: Callable[[], None]) -> None:
+        """purple.connect_on = start: every account is online, whoever is there."""
+        for spec in self._mine(rows or []):
+            account = self._account(spec)
+            if spec.sip_user not in account.wanted:
+                account.want(spec.sip_user, Wanted(AVAILABLE))
+        done()
+
+    def _restore(self, presences: list[WantedPresence] | None, done: Callable[[], None]) -> None:
+        """Users whose presence is kept: after a restart all their accounts, later those with a new row."""
         kept = {presence.sip_user: presence for presence in presences or []}
 
         def sign_on(accounts: dict[str, tuple[Row, ...]] | None) -> None:
             for user, rows in (accounts or {}).items():
                 for spec in self._mine(rows):
-                    self._account(spec).want(user, _kept(kept[user]))
+                    if account_digest(*spec.key) not in self._accounts:
+                        self._account(spec).want(user, _kept(kept[user]))
+            done()
 
         if kept:
             self._store.accounts_of(list(kept), sign_on)
-
-    def _start_all(self, rows: list[Row] | None) -> None:
-        """purple.connect_on = start"""
-        for spec in self._mine(rows or []):
-            account = self._account(spec)
-            if spec.sip_user not in account.wanted:
-                account.want(spec.sip_user, Wanted(AVAILABLE))
+        else:
+            done()
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed."""
