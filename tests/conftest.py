@@ -14,7 +14,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.prosody import Prosody
 
 XMPP_USERS = {"alice": "secret", "bob": "secret", "carol": "secret", "dave": "secret"}
-SIP_USERS = ("alice", "bob", "carol", "dave", "erin", "frank")
+SIP_USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 
 
 @pytest.fixture(scope="session")

@@ -175,8 +175,8 @@ def test_gtalk_is_xmpp_with_a_server_of_its_own(gateway: Gateway, prosody: Proso
         "port": prosody.port,
         "connection_security": "opportunistic_tls",
     }
-    gateway.add_account("bob", "gtalk", "bob@localhost", "secret", **options)
+    gateway.add_account("grace", "gtalk", "bob@localhost", "secret", **options)
     client = gateway.xmpp_user(prosody, "dave")
-    phone = gateway.online_phone("bob", "bob@localhost")
+    phone = gateway.online_phone("grace", "bob@localhost")
     assert phone.message("sip:dave*localhost@gtalk.im.example.org", "over gtalk").status == 202
     assert client.wait_message().body == "over gtalk"
