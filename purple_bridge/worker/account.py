@@ -65,6 +65,7 @@ class OwnedAccount:
         self.since = time.time()
         self.retries = 0
         self.wanted: dict[str, Wanted] = {}
+        self.told: set[str] = set()  # users whose presence this account has been told since the start
         self.watched: dict[str, WatchedContact] = {}
         self.requests: dict[str, AuthorizationRequest] = {}
         self.pending: deque[SendMessage] = deque()
@@ -93,6 +94,7 @@ class OwnedAccount:
     # ------------------------------------------------------------ what SIP users want
     def want(self, sip_user: str, wanted: Wanted) -> None:
         """Sign on with this presence, or, where it is closed, no longer for this user."""
+        self.told.add(sip_user)
         if wanted.presence.open:
             self.wanted[sip_user] = wanted
         else:

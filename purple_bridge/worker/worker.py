@@ -205,8 +205,9 @@ class Worker:
         def sign_on(accounts: dict[str, tuple[Row, ...]] | None) -> None:
             for user, rows in (accounts or {}).items():
                 for spec in self._mine(rows):
-                    if account_digest(*spec.key) not in self._accounts:
-                        self._account(spec).want(user, _kept(kept[user]))
+                    account = self._account(spec)
+                    if user not in account.told:
+                        account.want(user, _kept(kept[user]))
             done()
 
         if kept:
