@@ -39,6 +39,8 @@ class Host(Protocol):
 
     def submit_login(self, login: Callable[[], None]) -> None: ...
 
+    def account_made(self, account: OwnedAccount, purple: purple_accounts.Account) -> None: ...
+
     def account_changed(self, account: OwnedAccount) -> None: ...
 
 
@@ -167,7 +169,10 @@ class OwnedAccount:
         if not self.wanted or self.state is State.ONLINE:
             return
         try:
-            account = self.purple = self.purple or self._make()
+            if self.purple is None:
+                self.purple = self._make()
+                self._host.account_made(self, self.purple)
+            account = self.purple
         except (purple_accounts.UnknownProtocol, ValueError) as error:
             self._change(State.ERROR, str(error))
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -255,14 +254,16 @@ class Worker:
     def submit_login(self, login: Callable[[], None]) -> None:
         self._logins.submit(login)
 
+    def account_made(self, account: OwnedAccount, purple: Account) -> None:
+        """From now on ``purple``'s events are the account's."""
+        self._of_purple[purple.pointer] = account
+
     def account_changed(self, account: OwnedAccount) -> None:
         """Tell the SIP workers, and the watchers of the account's contacts."""
         try:
             self._board.set_state(account.protocol, account.ext_user, account.state)
         except BoardFull as error:
             logger.error("%s", error)
-        if account.purple is not None:
-            self._of_purple[account.purple.pointer] = account
         if account.state is not State.CONNECTING:
             for key in account.watched:
                 self._publish_soon(account, key)
@@ -270,11 +271,7 @@ class Worker:
     # ------------------------------------------------------------ libpurple's events
     def _owner(self, purple: Account) -> OwnedAccount | None:
         account = self._of_purple.get(purple.pointer)
-        if account is None or account.purple is not purple:
-            account = next((one for one in self._accounts.values() if one.purple is purple), None)
-            if account is not None:
-                self._of_purple[purple.pointer] = account
-        return account
+        return account if account is not None and account.purple is purple else None
 
     def connected(self, purple: Account) -> None:
         if account := self._owner(purple):
@@ -400,10 +397,7 @@ class Worker:
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         states = [_status_of(account, self._number) for account in self._accounts.values()]
-        by_state: dict[str, int] = defaultdict(int)
-        for state in states:
-            by_state[state["state"]] += 1
-        return {"worker": self._number, "accounts": states, "by_state": dict(by_state)}
+        return {"worker": self._number, "accounts": states}
 
 
 def _every(seconds: float, function: Callable[[], None]) -> None:
