@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from purple_bridge.db.account import Account
+
 OptionValue = bool | int | str
 
 
@@ -20,6 +22,11 @@ class AccountSpec(msgspec.Struct, frozen=True):
     @property
     def key(self) -> tuple[str, str]:
         return self.protocol, self.ext_user
+
+
+def spec_of(row: Account) -> AccountSpec:
+    """A row of the mapping as it goes to the worker that owns the account."""
+    return AccountSpec(row.protocol, row.ext_user, row.sip_user, row.password, row.options, row.error)
 
 
 class SendMessage(msgspec.Struct, frozen=True, tag="message"):

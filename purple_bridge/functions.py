@@ -24,7 +24,15 @@ from purple_bridge import content, pidf
 from purple_bridge.addresses import ImContact, SipAddress, normalize_im_name
 from purple_bridge.board import AccountBoard, State
 from purple_bridge.channels import Channels
-from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, encode
+from purple_bridge.commands import (
+    Command,
+    ExtendPresence,
+    SendMessage,
+    SetPresence,
+    Watch,
+    encode,
+    spec_of,
+)
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
@@ -209,7 +217,7 @@ class PurpleFunctions:
             raise NoAccount(f"{user.uri} has no IM account")
         call_id = self._text("$ci")
         for place, row in enumerate(rows):
-            spec, keep = _spec(row), place == 0
+            spec, keep = spec_of(row), place == 0
             command: Command
             if presence is None:
                 command = ExtendPresence(spec, expires_at, keep, call_id)
@@ -247,7 +255,9 @@ class PurpleFunctions:
         seconds = expires if expires >= 0 else self._expires()
         dialog = f"{self._text('$ci')};{self._text('$ft')}"
         for account, contact in routes:
-            watch = Watch(_spec(account), contact.name, presentity.uri, dialog, time.time() + seconds if seconds else 0)
+            watch = Watch(
+                spec_of(account), contact.name, presentity.uri, dialog, time.time() + seconds if seconds else 0
+            )
             self._hand_over(account, watch)
 
     # ------------------------------------------------------------ helpers
@@ -300,7 +310,3 @@ def _check_name(contact: ImContact) -> None:
 def _in_words(state: State) -> str:
     words = {State.CONNECTING: "still connecting", State.ERROR: "not connected: see purplectl status"}
     return words.get(state, "offline: publish your presence first")
-
-
-def _spec(row: Row) -> AccountSpec:
-    return AccountSpec(row.protocol, row.ext_user, row.sip_user, row.password, row.options, row.error)

@@ -14,7 +14,16 @@ from purple_bridge import pidf
 from purple_bridge.addresses import SipAddress
 from purple_bridge.board import AccountBoard, BoardFull, State
 from purple_bridge.channels import Channels
-from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, decode
+from purple_bridge.commands import (
+    AccountSpec,
+    Command,
+    ExtendPresence,
+    SendMessage,
+    SetPresence,
+    Watch,
+    decode,
+    spec_of,
+)
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.libpurple import glib
@@ -425,11 +434,6 @@ def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:
         "retries": account.retries,
         "queued": len(account.pending),
     }
-
-
-def spec_of(row: Row) -> AccountSpec:
-    """A row of the mapping as it goes to the worker that owns the account."""
-    return AccountSpec(row.protocol, row.ext_user, row.sip_user, row.password, row.options, row.error)
 
 
 def address_of(key: str) -> SipAddress:
