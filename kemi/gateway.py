@@ -8,6 +8,7 @@ value; an exception that leaves a route would be logged and the request never an
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 
@@ -29,10 +30,17 @@ PROC_MAIN = 0
 SUBSCRIBERS = "subscriber"
 LOCATION = "location"
 NO_METHOD = -2  # registrar.lookup: phones are registered, none of them for this method
+NO_SUBSCRIBER = -2  # auth_db.is_subscriber; another negative number: the database failed
 EXISTS_IN_DOMAIN = 3  # auth_db.is_subscriber: compare the domain too, load nothing
 SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
 NOT_HIMSELF, STALE_NONCE = -8, -4  # auth_db.auth_check
 QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
+
+# a MESSAGE of the gateway's own
+LARGEST_DATAGRAM = 1300  # octets, RFC 3428 §8
+ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received and rport in the sender's
+PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
+_RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
 # KSR.purple.send_message: the gateway has nothing to do with the destination, or the sender nothing with its network
 NO_ACCOUNT, NO_CONTACT = -403, -404
@@ -116,18 +124,25 @@ class Routes:
         return ANSWERED if known == 0 else NEXT
 
     def ksr_route_internal(self) -> bool:
-        """The gateway's MESSAGEs and pua's PUBLISHes, which need no password.
+        """The gateway's own requests, msilo's MESSAGEs and pua's PUBLISHes, which need no password.
 
-        The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets.
+        The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets or
+        from one of the gateway's.
         """
         if _text("$pr") != "udp" or f"{_text('$Ri')}:{_text('$Rp')}" != self._internal:
             return NEXT
-        if KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") <= 0:
+        if KSR.purple.is_from_gateway() > 0:
+            route = {"MESSAGE": self._from_gateway, "OPTIONS": _deliver_kept}.get(_method())
+        elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
+            routes = {"MESSAGE": _to_phones, "PUBLISH": _handle_publish, "SUBSCRIBE": KSR.presence.handle_subscribe}
+            route = routes.get(_method())
+        else:
             return _reply(403, "Forbidden")
-        if _method() not in ("MESSAGE", "PUBLISH", "SUBSCRIBE"):
+        if route is None:
             return _reply(405, "Method Not Allowed")
         if _new_transaction():
-            self._serve_internal(_method())
+            KSR.tm.t_set_fr(0, PHONE_SECONDS * 1000)
+            route()
         return ANSWERED
 
     def ksr_route_method(self) -> bool:
@@ -173,7 +188,10 @@ class Routes:
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
         if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
-            KSR.purple.handle_register(_registered_seconds())
+            seconds = _registered_seconds()
+            if seconds > 0:
+                KSR.msilo.mdump_uri(_owner("$tU", "$td"))
+            KSR.purple.handle_register(seconds)
         return ANSWERED
 
     def ksr_route_message(self) -> bool:
@@ -221,13 +239,31 @@ class Routes:
 
     # ---- parts
 
-    def _serve_internal(self, method: str) -> None:
-        if method == "MESSAGE":
-            _to_phones()
-        elif method == "PUBLISH":
-            _handle_publish()
-        else:
-            KSR.presence.handle_subscribe()
+    def _from_gateway(self) -> bool:
+        """What an IM contact wrote; the answer tells the gateway what to do with it next.
+
+        513: too large for a phone reached over UDP, so that it comes again in parts, or with ``size=any``.
+        """
+        address, octets = _text("$ru"), int(_text("$ml"))
+        found = KSR.registrar.lookup(LOCATION)
+        if found == NO_METHOD:
+            return _reply(405, "Method Not Allowed")
+        if found < 0:
+            return self._nobody_registered(address)
+        contacts = _chosen_contacts()
+        octets += ADDED + max(len(contact) for contact, _hop in contacts) - len(address)
+        over_udp = any(not _RELIABLE.match(hop or contact) for contact, hop in contacts)
+        if octets > LARGEST_DATAGRAM and over_udp and ";size=any" not in address:
+            return _reply(513, "Message Too Large")
+        return _relay()
+
+    def _nobody_registered(self, address: str) -> bool:
+        if not self._auth:
+            return _reply(480, "Temporarily Unavailable")
+        found = KSR.auth_db.is_subscriber(_owner("$rU", "$rd"), SUBSCRIBERS, EXISTS_IN_DOMAIN)
+        if found == NO_SUBSCRIBER:
+            return _reply(404, "Not Found")
+        return _reply(480, "Temporarily Unavailable") if found > 0 else _reply(500, "Server Internal Error")
 
     def _is_user(self) -> bool:
         """The request URI is a user of this server, with or without a phone at the moment."""
@@ -243,11 +279,35 @@ def _to_phones() -> bool:
     if found == NO_METHOD:
         return _reply(405, "Method Not Allowed")
     if found < 0:
-        KSR.notice(f"Call-ID {_text('$ci')}: MESSAGE to {_text('$ru')}, who has no phone registered\n")
         return _reply(480, "Temporarily Unavailable")
+    return _relay()
+
+
+def _relay() -> bool:
+    """To all contacts that registrar.lookup has found."""
     if KSR.tm.t_relay() < 0:
         KSR.sl.sl_reply_error()
     return ANSWERED
+
+
+def _chosen_contacts() -> list[tuple[str, str]]:
+    """The contacts that registrar.lookup has found, each with its next hop, empty if that is the contact itself."""
+    branches = range(int(_text("$branch(count)") or 0))
+    further = [(f"$(branch(uri)[{place}])", f"$(branch(dst_uri)[{place}])") for place in branches]
+    return [(_text(contact), _text(hop)) for contact, hop in (("$ru", "$du"), *further)]
+
+
+def _deliver_kept() -> bool:
+    """The gateway has put messages into msilo's table, and asks: has a phone registered at or after ``since``?
+
+    Then they go to it now; its REGISTER came too early for them.
+    """
+    since = _text("$(ru{uri.param,since})")
+    uri = _owner("$rU", "$rd")
+    if not since.isdigit() or not any(modified >= int(since) for modified, _expires in _bindings(uri)):
+        return _reply(480, "Temporarily Unavailable")
+    KSR.msilo.mdump_uri(uri)
+    return _reply(200, "OK")
 
 
 def _handle_publish() -> None:
@@ -265,12 +325,24 @@ def _handle_publish() -> None:
 
 def _registered_seconds() -> int:
     """For how long the user in To is still registered, by the phone that stays longest; 0: no phone is left."""
-    if KSR.registrar.reg_fetch_contacts(LOCATION, _text("$tu"), "user") < 0:
-        return 0
-    count = int(_text("$ulc(user=>count)") or 0)
-    ends = [int(_text(f"$(ulc(user=>expires)[{place}])")) for place in range(count)]
-    KSR.registrar.reg_free_contacts("user")
+    ends = (expires for _modified, expires in _bindings(_text("$tu")))
     return max(0, max(ends, default=0) - int(time.time()))
+
+
+def _bindings(uri: str) -> list[tuple[int, int]]:
+    """When each contact of the user registered last, and when it expires; Unix seconds."""
+    if KSR.registrar.reg_fetch_contacts(LOCATION, uri, "user") < 0:
+        return []
+    count = int(_text("$ulc(user=>count)") or 0)
+    modified = [int(_text(f"$(ulc(user=>modified)[{place}])")) for place in range(count)]
+    expires = [int(_text(f"$(ulc(user=>expires)[{place}])")) for place in range(count)]
+    KSR.registrar.reg_free_contacts("user")
+    return list(zip(modified, expires, strict=True))
+
+
+def _owner(user: str, domain: str) -> str:
+    """A user as the gateway writes him into msilo's table: in lower case."""
+    return f"sip:{_text(user)}@{_text(domain)}".lower()
 
 
 def _may_subscribe() -> bool:

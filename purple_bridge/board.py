@@ -1,7 +1,8 @@
 """What every process knows of every account: a table in shared memory, written by the owner, read without a lock.
 
 Each worker has a region of its own, so no two processes write the same bytes.  A slot is 16 bytes: the account's
-digest (8), its state (1), padding.  The state is written before the digest, so a reader never sees a half-made slot.
+digest (8), its state (1), the way for its messages (1), padding.  The digest is written last, so a reader never sees a
+half-made slot.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ class State(IntEnum):
         return self.name.lower()
 
 
+class Way(IntEnum):
+    """What a SIP worker does with a message for the account."""
+
+    QUEUE = 0  # it cannot leave at once: a row in the database first
+    DIRECT = 1  # it leaves at once
+    CLOSED = 2  # it would never leave: an error that trying again does not cure
+
+
 class BoardFull(Exception):
     """More accounts than SLOTS on one worker."""
 
@@ -48,11 +57,22 @@ class AccountBoard:
         """Whether the worker's libpurple runs."""
         return self._memory[self._region(worker)] == 1
 
-    def set_state(self, protocol: str, ext_user: str, state: State) -> None:
+    def request_reload(self, worker: int) -> None:
+        """From any process: the worker's queue has rows that it was not told of."""
+        self._memory[self._region(worker) + 1] = 1
+
+    def reload_requested(self, worker: int) -> bool:
+        """Once for each request; only for the worker itself."""
+        requested = self._memory[self._region(worker) + 1] == 1
+        self._memory[self._region(worker) + 1] = 0
+        return requested
+
+    def set_state(self, protocol: str, ext_user: str, state: State, way: Way = Way.QUEUE) -> None:
         """Raises BoardFull."""
         digest = account_digest(protocol, ext_user)
         slot, found = self._find(protocol, ext_user, digest)
         self._memory[slot + 8] = state
+        self._memory[slot + 9] = way
         if not found:
             self._memory[slot : slot + 8] = digest
 
@@ -63,6 +83,14 @@ class AccountBoard:
         except BoardFull:
             return State.OFFLINE
         return State(self._memory[slot + 8]) if found else State.OFFLINE
+
+    def way(self, protocol: str, ext_user: str) -> Way:
+        """QUEUE for an account that was never signed on."""
+        try:
+            slot, found = self._find(protocol, ext_user, account_digest(protocol, ext_user))
+        except BoardFull:
+            return Way.QUEUE
+        return Way(self._memory[slot + 9]) if found else Way.QUEUE
 
     def _region(self, worker: int) -> int:
         return (worker - 1) * (HEADER + SLOTS * SLOT)

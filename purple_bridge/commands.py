@@ -8,6 +8,17 @@ from purple_bridge.db.account import Account
 
 OptionValue = bool | int | str
 
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def ident_of(number: int) -> str:
+    """A message's id as the IM network sees it: an XMPP stanza id, the token of an IRC PING."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return f"p{digits}"
+
 
 class AccountSpec(msgspec.Struct, frozen=True):
     """All that is needed to sign an account on; ``protocol``: as in the mapping; ``sip_user``: SipAddress.key."""
@@ -30,14 +41,55 @@ def spec_of(row: Account) -> AccountSpec:
 
 
 class SendMessage(msgspec.Struct, frozen=True, tag="message"):
-    """Write ``text`` to ``contact`` from the account."""
+    """Write ``text`` to ``contact`` from the account.
 
+    ``id``: grows with time, unique in the gateway. ``recipient``: the SIP URI the phone wrote to, from which it is told
+    of a failure. ``html``: the phone's own markup, empty for plain text. ``message_id``, ``wants``, ``date_time``: the
+    IMDN it asked for (RFC 5438). ``cpim``: the phone wrote message/cpim, so it reads it. ``expires_at``: Unix seconds.
+    ``fingerprint``: of the SIP request (accepted.py). ``stored``: it has a row in ``purple_queue``.
+    """
+
+    id: int
     protocol: str
     ext_user: str
     contact: str
     text: str
     sip_user: str
     call_id: str
+    recipient: str = ""
+    html: str = ""
+    subject: str = ""
+    language: str = ""
+    message_id: str = ""
+    wants: frozenset[str] = frozenset()
+    date_time: str = ""
+    cpim: bool = False
+    expires_at: float = 0.0
+    fingerprint: bytes = b""
+    stored: bool = False
+
+    @property
+    def ident(self) -> str:
+        return ident_of(self.id)
+
+
+class Typing(msgspec.Struct, frozen=True, tag="typing"):
+    """The SIP user writes to ``contact``, or no longer (RFC 3994); ``refresh``: seconds for which ``active`` counts."""
+
+    protocol: str
+    ext_user: str
+    contact: str
+    active: bool
+    refresh: int = 120
+
+
+class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
+    """The SIP user's phone has shown or taken the contact's message ``ident`` (RFC 5438, XEP-0184)."""
+
+    protocol: str
+    ext_user: str
+    contact: str
+    ident: str
 
 
 class SetPresence(msgspec.Struct, frozen=True, tag="presence"):
@@ -73,7 +125,7 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
     expires_at: float
 
 
-Command = SendMessage | SetPresence | ExtendPresence | Watch
+Command = SendMessage | Typing | Delivered | SetPresence | ExtendPresence | Watch
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody
 
-ACCEPTED = ("text/plain",)
-"""Media types ``text_of`` understands: the Accept header of a 415 (RFC 3261 §21.4.13)."""
+ACCEPTED = ("text/plain", "text/html", "message/cpim", "application/im-iscomposing+xml")
+"""Media types a MESSAGE may have: the Accept header of a 415 (RFC 3261 §21.4.13)."""
 
 MAX_BODY = 64_000
 """Octets. With its headers such a request still fits into the 65,535 octets of Kamailio's buffer and of a datagram."""
@@ -49,6 +49,10 @@ class ContentType:
     def media_type(self) -> str:
         """``text/plain``, without parameters."""
         return f"{self.type}/{self.subtype}"
+
+
+PLAIN = ContentType("text", "plain")
+"""What a MESSAGE without Content-Type is."""
 
 
 def parse_content_type(value: str) -> ContentType:
@@ -89,22 +93,32 @@ def decode(body: bytes, charset: str) -> str:
         raise BadRequest(f"the body is not {charset[:40]!a} text") from None
 
 
-def text_of(content_type: str | None, body: bytes) -> str:
-    """The text of a MESSAGE (RFC 3428 §4). Default charset UTF-8; without Content-Type it is text/plain.
-
-    Raises BodyTooLarge (413), UnsupportedBody (415, send ``ACCEPTED`` along) or BadRequest (400: empty,
-    not decodable, or with control characters that no IM network can carry).
-    """
+def check_size(body: bytes) -> None:
+    """Raises BadRequest for a body that is empty, BodyTooLarge above ``MAX_BODY`` octets."""
     if not body:
         raise BadRequest("a MESSAGE needs a body")
     if len(body) > MAX_BODY:
         raise BodyTooLarge(f"the body has {len(body)} octets; at most {MAX_BODY} can be sent")
-    parsed = parse_content_type(content_type) if content_type else ContentType("text", "plain")
-    if parsed.media_type not in ACCEPTED:
-        raise UnsupportedBody(f"{parsed.media_type} cannot be sent; send {', '.join(ACCEPTED)}")
-    text = decode(body, parsed.parameters.get("charset", "utf-8"))
+
+
+def check_text(text: str) -> None:
+    """Raises BadRequest for a text that is empty, or has control characters that no IM network can carry."""
     if not text:
         raise BadRequest("a MESSAGE needs a body")
     if bad := _UNCARRIABLE.search(text):
         raise BadRequest(f"the control character U+{ord(bad[0]):04X} cannot be sent in a message")
+
+
+def text_of(content_type: str | None, body: bytes) -> str:
+    """The text of a text/plain MESSAGE (RFC 3428 §4). Default charset UTF-8; without Content-Type it is text/plain.
+
+    Raises BodyTooLarge (413), UnsupportedBody (415) or BadRequest (400: empty, not decodable, or with control
+    characters that no IM network can carry).
+    """
+    check_size(body)
+    parsed = parse_content_type(content_type) if content_type else PLAIN
+    if parsed.media_type != PLAIN.media_type:
+        raise UnsupportedBody(f"{parsed.media_type} cannot be sent; send {PLAIN.media_type}")
+    text = decode(body, parsed.parameters.get("charset", "utf-8"))
+    check_text(text)
     return text

@@ -4,7 +4,7 @@ Every function returns 1 when the gateway took the request over, else a SIP stat
 ``reply_error()`` sends that status with its reason:
 
 -400  the request cannot be understood        -415  a content type the gateway cannot carry
--403  the sender has no account on the network -480  the sender's account is not signed on now
+-403  the sender has no account on the network -480  it cannot leave now, and must not or cannot wait
 -404  the destination is no IM contact        -500  an error of the gateway itself, see the log
 -413  the body is too large                   -503  a queue is full or the database does not answer
 
@@ -20,15 +20,18 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from purple_bridge import content, pidf
+from purple_bridge import content, incoming, outgoing, pidf
+from purple_bridge.accepted import Accepted, fingerprint
 from purple_bridge.addresses import ImContact, SipAddress, normalize_im_name
-from purple_bridge.board import AccountBoard, State
+from purple_bridge.board import AccountBoard, State, Way
 from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     Command,
+    Delivered,
     ExtendPresence,
     SendMessage,
     SetPresence,
+    Typing,
     Watch,
     encode,
     spec_of,
@@ -47,6 +50,7 @@ from purple_bridge.errors import (
 )
 from purple_bridge.ownership import owner_of, plugin_of
 from purple_bridge.presence import AVAILABLE, OFFLINE, Presence
+from purple_bridge.queued import QueueWriter
 from purple_bridge.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,6 +58,20 @@ logger = logging.getLogger(__name__)
 TAKEN = 1
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
 PIDF_TYPE = "application/pidf+xml"
+RANKS = 1024  # processes of one Kamailio
+WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
+
+
+class Numbers:
+    """Message ids: microseconds since 1970, then this process's rank, so that they grow and no two are the same."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank % RANKS
+        self._last = 0
+
+    def next(self) -> int:
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        return self._last * RANKS + self._rank
 
 
 @lru_cache(maxsize=65536)
@@ -64,15 +82,30 @@ def _parsed(uri: str) -> SipAddress:
 class PurpleFunctions:
     """One object per Kamailio, copied into every worker by the fork; ``open_mapping`` comes after it."""
 
-    def __init__(self, ksr: Any, settings: Settings, channels: Channels, board: AccountBoard) -> None:
+    def __init__(
+        self,
+        ksr: Any,
+        settings: Settings,
+        channels: Channels,
+        board: AccountBoard,
+        accepted: Accepted,
+        own_sockets: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """``own_sockets``: address and port from which each worker sends into SIP."""
         self._ksr, self._settings = ksr, settings
-        self._channels, self._board = channels, board
+        self._channels, self._board, self._accepted = channels, board, accepted
+        self._own_sockets = own_sockets
         self._mapping: Mapping | None = None
         self._error: GatewayError | None = None
 
-    def open_mapping(self) -> None:
-        """Connections to the database are never shared over a fork, so each process makes its own."""
+    def open_database(self, rank: int) -> None:
+        """Connections to the database are never shared over a fork, so each process makes its own.
+
+        ``rank``: this process's number, unique in this Kamailio.
+        """
         self._mapping = Mapping(make_engine(self._settings.db_url), self._settings.db_table)
+        self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
+        self._numbers = Numbers(rank)
 
     # ------------------------------------------------------------ for routes
     def send_message(self) -> int:
@@ -109,6 +142,13 @@ class PurpleFunctions:
         except BadRequest:
             return -NoContact.status
 
+    def is_from_gateway(self) -> int:
+        """1 when the request came from the gateway's own socket to the internal listener, else -403."""
+        listener = f"{self._text('$Ri')}:{self._text('$Rp')}"
+        source = (self._text("$si"), int(self._text("$sp")))
+        ours = self._text("$pr") == "udp" and listener == self._settings.internal and source in self._own_sockets
+        return TAKEN if ours else -NoAccount.status
+
     def reply_error(self) -> int:
         """Answer with the SIP status and reason of the function that failed last."""
         error = self._error or GatewayError("Server Internal Error")
@@ -116,11 +156,11 @@ class PurpleFunctions:
             self._ksr.hdr.append_to_reply(f"Retry-After: {error.retry_after}\r\n")
         if isinstance(error, UnsupportedBody):
             # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
-            self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._accepted())}\r\n")
+            self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._media_types())}\r\n")
         self._ksr.sl.send_reply(error.status, error.reason)
         return TAKEN
 
-    def _accepted(self) -> tuple[str, ...]:
+    def _media_types(self) -> tuple[str, ...]:
         return (PIDF_TYPE,) if self._text("$rm") == "PUBLISH" else content.ACCEPTED
 
     # ------------------------------------------------------------ the error boundary
@@ -145,10 +185,86 @@ class PurpleFunctions:
         contacts = self._contacts(destination)
         if not contacts:
             raise NoContact(f"{destination.uri} is no IM contact")
-        text = content.text_of(self._ksr.pv.get("$cT"), self._body())
-        account, contact = self._route(sender, contacts)
-        message = SendMessage(account.protocol, account.ext_user, contact.name, text, sender.key, self._text("$ci"))
-        self._hand_over(account, message)
+        mark = fingerprint(self._text("$ci"), self._text("$cs"), self._text("$ft"))
+        if mark in self._accepted:
+            logger.info("[%s] a retransmission: answered as before", self._text("$ci"))
+            return
+        said = incoming.read(self._ksr.pv.get("$cT"), self._body())
+        routes = list(self._routes(sender, contacts))
+        if not routes:
+            networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
+            raise NoAccount(f"{sender.uri} has no account on {networks}")
+        if isinstance(said, incoming.Text):
+            self._send_text(said, sender, destination, routes, mark)
+        else:
+            self._tell(said, routes)
+        self._accepted.add(mark)
+
+    def _send_text(
+        self,
+        said: incoming.Text,
+        sender: SipAddress,
+        destination: SipAddress,
+        routes: list[tuple[Row, ImContact]],
+        mark: bytes,
+    ) -> None:
+        seconds = min(self._expires(self._settings.queue_ttl), self._settings.queue_ttl)
+        account, contact, way = self._best(routes, may_wait=seconds > 0)
+        message = SendMessage(
+            id=self._numbers.next(),
+            protocol=account.protocol,
+            ext_user=account.ext_user,
+            contact=contact.name,
+            text=said.text,
+            sip_user=sender.key,
+            call_id=self._text("$ci"),
+            recipient=destination.uri,
+            html=said.html,
+            subject=self._text("$hdr(Subject)").strip(),
+            language=self._text("$hdr(Content-Language)").strip(),
+            message_id=said.message_id,
+            wants=said.wants,
+            date_time=said.date_time,
+            cpim=said.cpim,
+            expires_at=time.time() + seconds,
+            fingerprint=mark,
+            stored=way is not Way.DIRECT or self._settings.queue == "always",
+        )
+        if message.stored:
+            self._queue.write(message)
+        self._hand_over_message(account, message)
+
+    def _hand_over_message(self, account: Row, message: SendMessage) -> None:
+        """A message with a row is safe: a worker that cannot be told now reads the row later."""
+        try:
+            self._hand_over(account, message)
+        except Overloaded:
+            if not message.stored:
+                raise
+            self._board.request_reload(owner_of(account.protocol, account.ext_user, self._settings.workers))
+
+    def _best(self, routes: list[tuple[Row, ImContact]], may_wait: bool) -> tuple[Row, ImContact, Way]:
+        """The first way that is open now, else the first on which the message can wait. Raises NotOnline."""
+        ways = [(account, contact, self._board.way(account.protocol, account.ext_user)) for account, contact in routes]
+        for wanted in (Way.DIRECT, Way.QUEUE) if may_wait else (Way.DIRECT,):
+            for account, contact, way in ways:
+                if way is wanted:
+                    return account, contact, way
+        account = routes[0][0]
+        state = self._board.state(account.protocol, account.ext_user)
+        raise NotOnline(f"Your account {account.ext_user} is {_in_words(state)}")
+
+    def _tell(self, said: incoming.Typing | incoming.Receipt, routes: list[tuple[Row, ImContact]]) -> None:
+        """A notice is of use now or not at all, so it never waits."""
+        for account, contact in routes:
+            if self._board.way(account.protocol, account.ext_user) is not Way.DIRECT:
+                continue
+            target = (account.protocol, account.ext_user, contact.name)
+            if isinstance(said, incoming.Typing):
+                self._hand_over(account, Typing(*target, said.active, said.refresh))
+            elif said.status in ("delivered", "displayed") and outgoing.ident_of_message_id(said.message_id):
+                self._hand_over(account, Delivered(*target, outgoing.ident_of_message_id(said.message_id)))
+            return
 
     def _contacts(self, address: SipAddress) -> list[ImContact]:
         """Whom an address stands for: a gateway address one contact, a user with rows one per network."""
@@ -170,19 +286,6 @@ class PurpleFunctions:
             same = [row for row in accounts if row.protocol == contact.protocol]
             kindred = [row for row in accounts if row not in same and _kindred(row, contact)]
             yield from ((row, contact) for row in same + kindred if not _is_self(row, contact))
-
-    def _route(self, sender: SipAddress, contacts: list[ImContact]) -> tuple[Row, ImContact]:
-        """The first way that is open now. Raises NoAccount, NotOnline."""
-        routes = list(self._routes(sender, contacts))
-        if not routes:
-            networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
-            raise NoAccount(f"{sender.uri} has no account on {networks}")
-        for account, contact in routes:
-            if self._board.state(account.protocol, account.ext_user) is State.ONLINE:
-                return account, contact
-        account = routes[0][0]
-        state = self._board.state(account.protocol, account.ext_user)
-        raise NotOnline(f"Your account {account.ext_user} is {_in_words(state)}")
 
     # ------------------------------------------------------------ PUBLISH
     def _published_presence(self) -> Presence | None:
@@ -284,12 +387,10 @@ class PurpleFunctions:
         except UnicodeDecodeError:
             return bytes.fromhex(self._text("$(rb{s.encode.hexa})"))
 
-    def _expires(self) -> int:
-        """RFC 3261 §20.19: seconds; a value that cannot be read counts as 3600."""
+    def _expires(self, default: int = DEFAULT_EXPIRES) -> int:
+        """RFC 3261 §20.19: seconds; for a value that is missing or cannot be read the default counts."""
         value = self._text("$hdr(Expires)").strip()
-        if not value:
-            return DEFAULT_EXPIRES
-        return min(int(value), 2**31) if value.isascii() and value.isdigit() else DEFAULT_EXPIRES
+        return min(int(value), 2**31) if value.isascii() and value.isdigit() else default
 
 
 def _kindred(row: Row, contact: ImContact) -> bool:
@@ -309,4 +410,4 @@ def _check_name(contact: ImContact) -> None:
 
 def _in_words(state: State) -> str:
     words = {State.CONNECTING: "still connecting", State.ERROR: "not connected: see purplectl status"}
-    return words.get(state, "offline: publish your presence first")
+    return words.get(state, "offline")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from purple_bridge import app_python3, logs
+from purple_bridge.accepted import SECONDS, Accepted
 from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
 from purple_bridge.custom_parameters import read_group
+from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
@@ -19,6 +25,7 @@ from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.worker.thread import LoopThread
+from purple_bridge.worker.uac import open_socket
 from purple_bridge.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -41,16 +48,20 @@ class Runtime:
         self._resource = _resource(Path(self.settings.state_dir))
         self._channels = Channels(self.settings.workers)
         self._board = AccountBoard(self.settings.workers)
-        self.functions = PurpleFunctions(ksr, self.settings, self._channels, self._board)
+        accepted = Accepted()
+        _remember_accepted(self.settings, accepted)
+        self._sockets = _open_sockets(self.settings)
+        own = frozenset(opened.getsockname()[:2] for opened in self._sockets)
+        self.functions = PurpleFunctions(ksr, self.settings, self._channels, self._board, accepted, own)
         app_python3.on_child_init(self._child_init)
 
     def _child_init(self, rank: int) -> None:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple."""
         logs.set_up(f"worker {rank}")
-        self.functions.open_mapping()
+        self.functions.open_database(rank)
         if rank > self.settings.workers:
             return
-        worker = Worker(self.settings, rank, self._channels, self._board, self._resource)
+        worker = Worker(self.settings, rank, self._channels, self._board, self._resource, self._sockets[rank - 1])
         LoopThread(worker).start()
         app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
@@ -68,6 +79,14 @@ def install(ksr: Any) -> None:
     ksr.purple = Runtime.current.functions
 
 
+def _open_sockets(settings: Settings) -> list[socket.socket]:
+    """One for each worker, towards the internal listener; every process knows their ports."""
+    try:
+        return [open_socket(settings.internal) for _ in range(settings.workers)]
+    except OSError as error:
+        raise ConfigurationError(f"purple.internal: {settings.internal}: {error.strerror or error}") from None
+
+
 def _check_database(settings: Settings) -> None:
     """The table can be read; nothing of the connection is left when the workers are forked."""
     engine = make_engine(settings.db_url)
@@ -78,6 +97,19 @@ def _check_database(settings: Settings) -> None:
         raise ConfigurationError(
             f"purple.db_url: table {settings.db_table} cannot be read ({cause}); run purplectl db create"
         ) from None
+    finally:
+        engine.dispose()
+
+
+def _remember_accepted(settings: Settings, accepted: Accepted) -> None:
+    """What was accepted just before a crash may come again, from a phone that has not seen the answer."""
+    engine = make_engine(settings.db_url)
+    try:
+        for mark in queue.fingerprints(engine, int(time.time()) - SECONDS):
+            accepted.add(bytes.fromhex(mark))
+    except SQLAlchemyError as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"purple_queue cannot be read ({cause}); run purplectl db upgrade") from None
     finally:
         engine.dispose()
 

@@ -11,6 +11,10 @@ from purple_bridge.errors import ConfigurationError
 
 CONNECT_ON = ("publish", "register", "start")
 AUTHORIZE = ("ask", "accept", "deny")
+QUEUE = ("offline", "always")
+OWN_MESSAGES = ("mark", "drop")
+THREE_DAYS = 259_200
+LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
 
 Read = Callable[[str], Any]
@@ -31,6 +35,9 @@ class Settings:
     state_dir: str
     rpc_socket: str
     internal: str
+    queue: str = "offline"
+    queue_ttl: int = THREE_DAYS
+    own_messages: str = "mark"
 
 
 def read_settings(read: Read) -> Settings:
@@ -50,35 +57,41 @@ def read_settings(read: Read) -> Settings:
         state_dir=_text(read, "state_dir"),
         rpc_socket=_text(read, "rpc_socket"),
         internal=_endpoint(read, "internal"),
+        queue=_choice(read, "queue", QUEUE, "offline"),
+        queue_ttl=_number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
+        own_messages=_choice(read, "own_messages", OWN_MESSAGES, "mark"),
     )
     if settings.http_proxy_host and not settings.http_proxy_port:
         raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
     return settings
 
 
-def _value(read: Read, name: str) -> Any:
+def _value(read: Read, name: str, default: str | int | None = None) -> Any:
+    """What a configuration file of an older version lacks has a default."""
     value = read(name)
+    if value is None:
+        value = default
     if value is None:
         raise ConfigurationError(f'purple.{name} is missing in kamailio.cfg; add: purple.{name} = … desc "…"')
     return value
 
 
-def _text(read: Read, name: str, required: bool = True) -> str:
-    text = str(_value(read, name)).strip()
+def _text(read: Read, name: str, required: bool = True, default: str | int | None = None) -> str:
+    text = str(_value(read, name, default)).strip()
     if required and not text:
         raise ConfigurationError(f"purple.{name} is empty in kamailio.cfg; give it a value")
     return text
 
 
-def _number(read: Read, name: str, least: int, most: int) -> int:
-    text = _text(read, name)
+def _number(read: Read, name: str, least: int, most: int, default: int | None = None) -> int:
+    text = _text(read, name, default=default)
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be a number from {least} to {most}")
     return int(text)
 
 
-def _choice(read: Read, name: str, choices: tuple[str, ...]) -> str:
-    text = _text(read, name)
+def _choice(read: Read, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
+    text = _text(read, name, default=default)
     if text not in choices:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be one of {', '.join(choices)}")
     return text

@@ -35,6 +35,10 @@ class Recorder:
         self.notices: list[str] = []
         self.offline: list[Account] = []
         self.online: list[Account] = []
+        self.acknowledged: list[str] = []
+        self.failures: list[tuple[str, str, str, str]] = []
+        self.receipts: list[tuple[str, str]] = []
+        self.typing: list[tuple[str, bool]] = []
 
     def connected(self, account: Account) -> None:
         self.online.append(account)
@@ -47,6 +51,18 @@ class Recorder:
 
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         self.messages.append((account, message))
+
+    def message_acknowledged(self, account: Account, ident: str) -> None:
+        self.acknowledged.append(ident)
+
+    def message_failed(self, account: Account, ident: str, who: str, condition: str, text: str) -> None:
+        self.failures.append((ident, who, condition, text))
+
+    def receipt_received(self, account: Account, who: str, ident: str) -> None:
+        self.receipts.append((who, ident))
+
+    def typing_changed(self, account: Account, who: str, typing: bool) -> None:
+        self.typing.append((who, typing))
 
     def buddy_changed(self, account: Account, name: str) -> None:
         self.buddies.append((account, name))

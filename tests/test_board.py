@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from purple_bridge import board as board_module
-from purple_bridge.board import AccountBoard, BoardFull, State
+from purple_bridge.board import AccountBoard, BoardFull, State, Way
 from purple_bridge.ownership import owner_of
 
 fork = multiprocessing.get_context("fork")
@@ -28,6 +28,23 @@ def test_every_state_is_kept(state: State) -> None:
     assert board.state(XMPP, "Alice@example.org/phone") is state
     assert board.state(XMPP, "bob@example.org") is State.OFFLINE
     assert state.word == state.name.lower()
+
+
+@pytest.mark.parametrize("way", Way)
+def test_every_way_is_kept(way: Way) -> None:
+    board = AccountBoard(2)
+    assert board.way(XMPP, "alice@example.org") is Way.QUEUE
+    board.set_state(XMPP, "alice@example.org", State.ONLINE, way)
+    assert board.way(XMPP, "alice@example.org") is way
+    assert board.way(XMPP, "bob@example.org") is Way.QUEUE
+
+
+def test_a_reload_is_requested_once() -> None:
+    board = AccountBoard(2)
+    board.request_reload(2)
+    assert not board.reload_requested(1)
+    assert board.reload_requested(2)
+    assert not board.reload_requested(2)
 
 
 def _write(board: AccountBoard, orders: Connection) -> None:

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from purple_bridge.commands import (
     AccountSpec,
     Command,
+    Delivered,
     ExtendPresence,
     SendMessage,
     SetPresence,
+    Typing,
     Watch,
     decode,
     encode,
+    ident_of,
 )
 
 _text = st.text(st.characters(codec="utf-8"), max_size=50)
@@ -33,7 +36,17 @@ _specs = st.builds(
     error=st.none() | _text,
 )
 _commands: st.SearchStrategy[Command] = st.one_of(
-    st.builds(SendMessage, _text, _text, _text, _text, _text, _text),
+    st.builds(
+        SendMessage,
+        **dict.fromkeys(("protocol", "ext_user", "contact", "text", "sip_user", "call_id", "html", "subject"), _text),
+        id=st.integers(0, 2**63 - 1),
+        wants=st.frozensets(_text, max_size=3),
+        expires_at=_time,
+        fingerprint=st.binary(max_size=8),
+        stored=st.booleans(),
+    ),
+    st.builds(Typing, _text, _text, _text, st.booleans()),
+    st.builds(Delivered, _text, _text, _text, _text),
     st.builds(SetPresence, _specs, _text, _text, _time, st.booleans(), _text),
     st.builds(ExtendPresence, _specs, _time, st.booleans(), _text),
     st.builds(Watch, _specs, _text, _text, _text, _time),
@@ -61,7 +74,7 @@ def test_option_values_keep_their_type() -> None:
         b"",
         b"garbage",
         b"\xff" * 100,
-        encode(SendMessage("p", "e", "c", "t", "s", "i"))[:-1],
+        encode(SendMessage(1, "p", "e", "c", "t", "s", "i"))[:-1],
         msgspec.msgpack.encode({"type": "reboot"}),
         msgspec.msgpack.encode({"type": "message", "protocol": "p"}),
         msgspec.msgpack.encode(
@@ -83,10 +96,17 @@ def test_any_octets_are_a_command_or_refused(frame: bytes) -> None:
 
 
 def test_a_command_cannot_be_changed() -> None:
-    command = SendMessage("p", "e", "c", "t", "s", "i")
+    command = SendMessage(1, "p", "e", "c", "t", "s", "i")
     with pytest.raises(AttributeError):
         command.text = "other"  # type: ignore[misc]
 
 
 def test_an_account_is_known_by_protocol_and_name() -> None:
     assert AccountSpec("prpl-irc", "nick@server", "alice@example.org").key == ("prpl-irc", "nick@server")
+
+
+@given(st.integers(1, 2**63 - 1))
+def test_an_ident_is_the_number_in_base_36(number: int) -> None:
+    ident = ident_of(number)
+    assert ident[0] == "p"
+    assert int(ident[1:], 36) == number

@@ -16,7 +16,7 @@ from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.provision import add_account
 from purple_bridge.db.schema import create_all, upgrade
 from purple_bridge.db.scripts import KAMAILIO_SHARES, kamailio_scripts
-from purple_bridge.db.tables import purple_presence, purplemap_table, subscriber, version
+from purple_bridge.db.tables import purple_presence, purple_queue, purplemap_table, silo, subscriber, version
 from purple_bridge.errors import ConfigurationError
 from tests.databases import KINDS, create_old_table, empty_database, run
 
@@ -81,7 +81,7 @@ def test_creates_what_kamailios_modules_and_the_gateway_need(url: str) -> None:
     engine.dispose()
     wanted = {script.table: script.version for script in kamailio_scripts(engine.dialect.name)}
     assert {"subscriber", "location", "presentity", "active_watchers", "pua", "silo"} < set(wanted)
-    assert versions == wanted | {"purplemap": 2, "purple_presence": 1}
+    assert versions == wanted | {"purplemap": 2, "purple_presence": 1, "purple_queue": 1}
     assert set(versions) <= tables
     assert set(report.created) == set(versions)
     assert not report.kept
@@ -145,7 +145,17 @@ def test_the_old_modules_table_is_upgraded_and_keeps_its_rows(url: str, engine: 
 def test_upgrade_makes_our_tables_beside_kamailios(url: str, engine: Engine) -> None:
     for script in kamailio_scripts(engine.dialect.name, ("standard",)):
         run(engine, *script.statements)
-    assert set(upgrade(url).created) == {"purplemap", "purple_presence"}
+    assert set(upgrade(url).created) == {"purplemap", "purple_presence", "purple_queue"}
+
+
+def test_upgrade_adds_a_table_that_came_later(url: str, engine: Engine) -> None:
+    create_all(url)
+    add_account(engine, ALICE, "prpl-jabber", "alice@x", "pw", {})
+    run(engine, "DROP TABLE purple_queue", "DELETE FROM version WHERE table_name = 'purple_queue'")
+    report = upgrade(url)
+    assert (report.created, report.changed, report.warnings) == (["purple_queue"], [], [])
+    assert _versions(engine)["purple_queue"] == 1
+    assert len(Mapping(engine).accounts_of(ALICE.key)) == 1
 
 
 def test_upgrade_without_a_kamailio_database(url: str, engine: Engine) -> None:
@@ -184,13 +194,16 @@ def test_tables_and_sql_agree(url: str, engine: Engine, request: pytest.FixtureR
     kind = {"mysql": "mariadb", "postgresql": "postgres"}.get(engine.dialect.name, "sqlite")
     from_tables = make_engine(empty_database(kind, request, other))
     purplemap = purplemap_table("purplemap", engine.dialect.name)
-    for table in (purplemap, purple_presence, subscriber, version):
+    for table in (purplemap, purple_presence, purple_queue, subscriber, silo, version):
         table.create(from_tables)
-    shapes = {name: (_shape(engine, name), _shape(from_tables, name)) for name in ("purplemap", "purple_presence")}
-    kamailios = {name: (_shape(engine, name), _shape(from_tables, name)) for name in ("subscriber", "version")}
+    ours, theirs = ("purplemap", "purple_presence", "purple_queue"), ("subscriber", "silo", "version")
+    shapes = {name: (_shape(engine, name), _shape(from_tables, name)) for name in ours}
+    kamailios = {name: (_shape(engine, name), _shape(from_tables, name)) for name in theirs}
     from_tables.dispose()
     assert len(shapes["purplemap"][0]["columns"]) == 6
     assert len(shapes["purplemap"][0]["indexes"]) == (3 if engine.dialect.name == "mysql" else 2)
+    assert len(shapes["purple_queue"][0]["columns"]) == 13
+    assert len(shapes["purple_queue"][0]["indexes"]) == (3 if engine.dialect.name == "mysql" else 2)
     for sql, tables in shapes.values():
         assert sql == tables
     for sql, tables in kamailios.values():  # their indexes are Kamailio's affair

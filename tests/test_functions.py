@@ -8,19 +8,35 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from purple_bridge import composing, outgoing
+from purple_bridge.accepted import Accepted
 from purple_bridge.addresses import GatewayDomain
-from purple_bridge.board import AccountBoard, State
+from purple_bridge.board import AccountBoard, State, Way
 from purple_bridge.channels import Channels
-from purple_bridge.commands import AccountSpec, Command, ExtendPresence, SendMessage, SetPresence, Watch, decode
-from purple_bridge.content import MAX_BODY
+from purple_bridge.commands import (
+    AccountSpec,
+    Command,
+    Delivered,
+    ExtendPresence,
+    SendMessage,
+    SetPresence,
+    Typing,
+    Watch,
+    decode,
+)
+from purple_bridge.content import ACCEPTED, MAX_BODY
+from purple_bridge.db import queue
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.queue import QueueRow
 from purple_bridge.functions import PurpleFunctions
 from purple_bridge.presence import Show
+from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -49,11 +65,14 @@ REQUEST = {
     "$tt": None,
     "$ft": "fromtag",
     "$ci": "call-1@host",
+    "$cs": "1",
     "$cT": None,
     "$rb": None,
     "$hdr(Event)": None,
     "$hdr(Expires)": None,
     "$hdr(SIP-If-Match)": None,
+    "$hdr(Subject)": None,
+    "$hdr(Content-Language)": None,
 }
 
 
@@ -96,13 +115,14 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.ksr = Ksr()
         self.channels, self.board = Channels(settings.workers), AccountBoard(settings.workers)
-        self.purple = PurpleFunctions(self.ksr, settings, self.channels, self.board)
-        self.purple.open_mapping()
+        self.purple = PurpleFunctions(self.ksr, settings, self.channels, self.board, Accepted())
+        self.purple.open_database(5)
         self.board.set_ready(1, True)
+        self._cseq, self._db_url = count(1), settings.db_url
 
     def online(self, *users: str, protocol: str = "prpl-jabber") -> None:
         for user in users:
-            self.board.set_state(protocol, user, State.ONLINE)
+            self.board.set_state(protocol, user, State.ONLINE, Way.DIRECT)
 
     def request(self, body: str | bytes | None = None, **values: str | None) -> None:
         """The request being handled: REQUEST with ``values``; ``Event=…`` is a header, ``fu=…`` a variable."""
@@ -114,7 +134,8 @@ class Gateway:
             self.ksr.pv.values[variable] = value
 
     def message(self, body: str | bytes | None = "Hello", **values: str | None) -> int:
-        self.request(body, **values)
+        """A new one, unless ``cs`` says that it is another's retransmission."""
+        self.request(body, **{"cs": str(next(self._cseq)), **values})
         return self.purple.send_message()
 
     def publish(self, body: str | bytes | None = None, **values: str | None) -> int:
@@ -132,6 +153,15 @@ class Gateway:
         """What has reached the worker since the last look."""
         frames = iter(lambda: self.channels.receive(1), None)
         return [decode(frame) for frame in frames]
+
+    @property
+    def rows(self) -> list[QueueRow]:
+        """What is in the message queue."""
+        engine = make_engine(self._db_url)
+        try:
+            return list(queue.rows(engine))
+        finally:
+            engine.dispose()
 
     def error(self) -> tuple[int, str, list[str]]:
         """Status, reason and headers of reply_error."""
@@ -179,6 +209,14 @@ def _closed(gateway: Gateway) -> None:
     gateway.purple._mapping._engine.dispose()
 
 
+@pytest.fixture(autouse=True)
+def _empty_queue(directory: Path) -> None:
+    connection = sqlite3.connect(directory / "kamailio.db")
+    with connection:
+        connection.execute("DELETE FROM purple_queue")
+    connection.close()
+
+
 @pytest.fixture
 def gateway(directory: Path) -> Iterator[Gateway]:
     made = Gateway(_settings(directory))
@@ -205,16 +243,18 @@ ALICE_GTALK = AccountSpec("gtalk", "alice@gtalk.example", "alice@example.org", "
 def test_a_message_goes_to_the_contact_from_the_senders_account(gateway: Gateway, destination: str) -> None:
     gateway.online("alice@xmpp.example")
     assert gateway.message("x < y & 🐄\nnext", ru=destination) == 1
-    assert gateway.commands == [
-        SendMessage(
-            protocol="prpl-jabber",
-            ext_user="alice@xmpp.example",
-            contact="bob@xmpp.example",
-            text="x < y & 🐄\nnext",
-            sip_user="alice@example.org",
-            call_id="call-1@host",
-        )
-    ]
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert (command.protocol, command.ext_user, command.contact, command.text, command.sip_user, command.call_id) == (
+        "prpl-jabber",
+        "alice@xmpp.example",
+        "bob@xmpp.example",
+        "x < y & 🐄\nnext",
+        "alice@example.org",
+        "call-1@host",
+    )
+    assert not command.stored
+    assert gateway.rows == []
 
 
 def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gateway: Gateway) -> None:
@@ -225,17 +265,119 @@ def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gatew
     assert (command.protocol, command.ext_user) == ("gtalk", "alice@gtalk.example")
 
 
+@pytest.mark.parametrize("state", State)
+def test_what_cannot_leave_at_once_has_a_row_before_the_answer(gateway: Gateway, state: State) -> None:
+    gateway.board.set_state("prpl-jabber", "alice@xmpp.example", state, Way.QUEUE)
+    assert gateway.message("later", Expires="60") == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.stored
+    (row,) = gateway.rows
+    assert (row.id, row.account) == (command.id, account_key("prpl-jabber", "alice@xmpp.example"))
+    assert 58 <= row.expires - time.time() <= 61
+    assert message_of(row) == command
+
+
+def test_messages_keep_their_order_in_the_table(gateway: Gateway) -> None:
+    for number in range(50):
+        assert gateway.message(str(number)) == 1
+    read = [message_of(row) for row in gateway.rows]
+    assert [message.text for message in read if message] == [str(number) for number in range(50)]
+
+
+def test_a_wait_ends_after_the_ttl(directory: Path) -> None:
+    gateway = Gateway(_settings(directory, queue_ttl=100))
+    for expires in (None, "90000", "nonsense"):
+        assert gateway.message(Expires=expires) == 1
+    assert all(98 <= row.expires - time.time() <= 101 for row in gateway.rows)
+    _closed(gateway)
+
+
+def test_always_writes_a_row(directory: Path) -> None:
+    gateway = Gateway(_settings(directory, queue="always"))
+    gateway.online("alice@xmpp.example")
+    assert gateway.message() == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.stored
+    assert [row.id for row in gateway.rows] == [command.id]
+    _closed(gateway)
+
+
 @pytest.mark.parametrize(
-    ("state", "says"), [(State.OFFLINE, "offline"), (State.CONNECTING, "connecting"), (State.ERROR, "purplectl status")]
+    ("state", "way", "expires", "says"),
+    [
+        (State.ERROR, Way.CLOSED, None, "purplectl status"),
+        (State.CONNECTING, Way.QUEUE, "0", "connecting"),
+        (State.OFFLINE, Way.QUEUE, "0", "offline"),
+    ],
 )
-def test_an_account_that_is_not_online_is_an_answer(gateway: Gateway, state: State, says: str) -> None:
-    gateway.board.set_state("prpl-jabber", "alice@xmpp.example", state)
-    assert gateway.message() == -480
+def test_what_must_not_or_cannot_wait_is_an_answer(
+    gateway: Gateway, state: State, way: Way, expires: str | None, says: str
+) -> None:
+    gateway.board.set_state("prpl-jabber", "alice@xmpp.example", state, way)
+    gateway.board.set_state("gtalk", "alice@gtalk.example", state, way)
+    assert gateway.message(Expires=expires) == -480
     status, reason, headers = gateway.error()
     assert status == 480
     assert says in reason
     assert any(header.startswith("Retry-After: ") and header.endswith("\r\n") for header in headers)
+    assert (gateway.commands, gateway.rows) == ([], [])
+
+
+def test_a_retransmission_is_answered_as_before_and_goes_nowhere(gateway: Gateway) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(cs="7") == 1
+    assert len(gateway.commands) == 1
+    assert gateway.message(cs="7") == 1
     assert gateway.commands == []
+    for other in ({"cs": "8"}, {"cs": "7", "ft": "another"}, {"cs": "7", "ci": "another"}):
+        assert gateway.message(**other) == 1
+    assert len(gateway.commands) == 3
+
+
+def test_what_was_refused_is_no_retransmission(gateway: Gateway) -> None:
+    gateway.board.set_ready(1, False)
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(cs="7") == -503
+    gateway.board.set_ready(1, True)
+    assert gateway.message(cs="7") == 1
+    assert len(gateway.commands) == 1
+
+
+def test_a_queue_that_cannot_be_written_is_503(gateway: Gateway, directory: Path) -> None:
+    lock = sqlite3.connect(directory / "kamailio.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        assert gateway.message() == -503
+        assert gateway.error()[2] == ["Retry-After: 5\r\n"]
+        started = time.monotonic()
+        assert gateway.message() == -503
+        assert time.monotonic() - started < 0.5, "not asked again at once"
+    finally:
+        lock.close()
+
+
+def test_a_row_whose_worker_cannot_be_told_is_read_later(gateway: Gateway) -> None:
+    gateway.board.set_ready(1, False)
+    assert gateway.message() == 1
+    assert len(gateway.rows) == 1
+    assert gateway.board.reload_requested(1)
+
+
+def test_typing_and_receipts_do_not_wait(gateway: Gateway) -> None:
+    composing_type, typing = composing.MEDIA_TYPE, composing.build(active=True)
+    report = outgoing.imdn_message(
+        ALICE, BOB_XMPP, "own", outgoing.message_id_of_ident("stanza-1"), "delivered", 1_700_000_000
+    )
+    assert gateway.message(typing, cT=composing_type) == 1
+    assert gateway.message(report[1], cT=report[0]) == 1
+    assert (gateway.commands, gateway.rows) == ([], [])
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(typing, cT=composing_type) == 1
+    assert gateway.message(report[1], cT=report[0]) == 1
+    account = ("prpl-jabber", "alice@xmpp.example", "bob@xmpp.example")
+    assert gateway.commands == [Typing(*account, active=True), Delivered(*account, "stanza-1")]
 
 
 @pytest.mark.parametrize(
@@ -268,9 +410,9 @@ def test_who_cannot_write_to_whom(gateway: Gateway, values: dict[str, str], code
         (None, "text/plain", -400),
         ("", "text/plain", -400),
         ("x" * (MAX_BODY + 1), "text/plain", -413),
-        ("<b>x</b>", "text/html", -415),
-        ("x", "message/cpim", -415),
-        ("x", "application/im-iscomposing+xml", -415),
+        ("<b>x</b>", "text/x-markdown", -415),
+        ("x", "message/cpim", -400),
+        ("x", "application/im-iscomposing+xml", -400),
         ("x", "text/plain;charset=x-cow", -400),
         ("x", "nonsense", -400),
         (b"Gr\xfc\xdfe", "text/plain", -400),
@@ -286,8 +428,8 @@ def test_bodies_that_cannot_be_sent(gateway: Gateway, body: str | bytes | None, 
 
 
 def test_a_wrong_type_is_told_what_is_right(gateway: Gateway) -> None:
-    assert gateway.message("<b>x</b>", cT="text/html") == -415
-    assert gateway.error()[2] == ["Accept: text/plain\r\n"]
+    assert gateway.message("*x*", cT="text/x-markdown") == -415
+    assert gateway.error()[2] == [f"Accept: {', '.join(ACCEPTED)}\r\n"]
 
 
 @pytest.mark.parametrize(

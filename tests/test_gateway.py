@@ -72,16 +72,20 @@ def test_presence_both_ways(gateway_with_alice: Gateway, prosody: Prosody) -> No
     watch.unsubscribe()
 
 
-def test_phone_going_offline_signs_the_account_off(gateway_with_alice: Gateway) -> None:
+def test_phone_going_offline_signs_the_account_off(gateway_with_alice: Gateway, prosody: Prosody) -> None:
+    bob = gateway_with_alice.xmpp_user(prosody, "bob")
     phone = gateway_with_alice.online_phone("alice", "alice@localhost")
     # RFC 3903 §4.1: a refresh has no body and changes nothing
     assert phone.publish(None, etag=phone.etag).status == 200
     assert gateway_with_alice.account("alice@localhost")["state"] == "online"
     assert phone.publish(None, expires=0, etag=phone.etag).status == 200
     gateway_with_alice.wait_state("alice@localhost", "offline")
-    refused = phone.message(BOB, "too late")
-    assert refused.status == 480
-    assert "offline" in refused.reason
+    assert phone.message(BOB, "now or never", headers={"Expires": "0"}).status == 480
+    for number in range(3):
+        assert phone.message(BOB, f"later {number}").status == 202
+    assert not bob.messages
+    gateway_with_alice.online_phone("alice", "alice@localhost")
+    assert [bob.wait_message().body for _ in range(3)] == ["later 0", "later 1", "later 2"]
 
 
 def _shows(notify: Notify, basic: str, activity: str | None = None) -> bool:

@@ -18,7 +18,10 @@ SOURCES = {
     for path in (ROOT / package).rglob("*.py")
 }
 
-PURE = ("addresses", "presence", "pidf", "sip_headers", "content", "errors")
+PURE = (
+    "addresses", "composing", "content", "cpim", "errors", "im_errors", "imdn", "incoming", "markup", "outgoing",
+    "pidf", "presence", "sip_headers", "splitting", "xml_bodies",
+)  # fmt: skip
 
 # Parts of the package that import of the package only ...
 MAY_IMPORT = {
@@ -28,6 +31,15 @@ MAY_IMPORT = {
     "content": ("errors",),
     "pidf": ("content", "errors", "presence"),
     "sip_headers": ("addresses", "errors"),
+    "markup": (),
+    "splitting": (),
+    "im_errors": (),
+    "xml_bodies": ("content", "errors"),
+    "composing": ("xml_bodies",),
+    "cpim": ("content", "errors"),
+    "imdn": ("cpim", "errors", "xml_bodies"),
+    "incoming": ("composing", "content", "cpim", "errors", "imdn", "markup"),
+    "outgoing": ("cpim", "imdn"),
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),

@@ -127,6 +127,7 @@ def growth(port: int, first: str, second: str, count: int) -> int:
                 one.send_im(f"{second}@localhost", f"message {number} " + "x" * 100)
             run_until(lambda: len(recorder.messages) == BATCH, "the batch")
             recorder.messages.clear()
+            recorder.typing.clear()
 
     send(count // 10)
     before = _rss_kib()

@@ -29,6 +29,16 @@ def _read(**changes: Any) -> Settings:
     return read_settings({**GOOD, **changes}.get)
 
 
+def test_a_file_of_an_older_version_gets_the_defaults() -> None:
+    settings = _read()
+    assert (settings.queue, settings.queue_ttl, settings.own_messages) == ("offline", 259_200, "mark")
+
+
+def test_the_queue_is_set() -> None:
+    settings = _read(queue="always", queue_ttl=60, own_messages="drop")
+    assert (settings.queue, settings.queue_ttl, settings.own_messages) == ("always", 60, "drop")
+
+
 def test_all_parameters_are_read() -> None:
     assert _read() == Settings(
         db_url="sqlite:////tmp/k.db",
@@ -66,6 +76,10 @@ def test_an_empty_parameter_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("queue", "never"),
+        ("queue_ttl", 0),
+        ("queue_ttl", "a day"),
+        ("own_messages", "keep"),
         ("db_table", "purple-map"),
         ("db_table", "1map"),
         ("db_table", "map; DROP TABLE subscriber"),

@@ -16,6 +16,7 @@ COMMANDS = {
     "db": "purple_bridge.cli.database",
     "user": "purple_bridge.cli.users",
     "account": "purple_bridge.cli.accounts",
+    "queue": "purple_bridge.cli.queue",
     "status": "purple_bridge.cli.status",
     "protocols": "purple_bridge.cli.protocols",
 }

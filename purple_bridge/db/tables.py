@@ -10,20 +10,23 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    CHAR,
     BigInteger,
     Column,
     ColumnElement,
     Connection,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
     func,
     inspect,
 )
-from sqlalchemy.dialects.mysql import INTEGER
+from sqlalchemy.dialects.mysql import INTEGER, MEDIUMBLOB
 from sqlalchemy.exc import NoSuchTableError
 
 from purple_bridge.errors import ConfigurationError
@@ -35,6 +38,10 @@ PRESENCE_VERSION = 1
 # "version" keeps the name in a VARCHAR(32); no quotes, spaces or dots, since Kamailio writes names as they are
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _UNSIGNED = Integer().with_variant(INTEGER(unsigned=True), "mysql", "mariadb")
+_BIG_KEY = BigInteger().with_variant(
+    Integer(), "sqlite"
+)  # there every INTEGER has 64 bits; only such a key is the row id
+_MEGABYTES = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")  # a BLOB of MySQL ends at 64 KiB
 
 _metadata = MetaData()
 
@@ -67,6 +74,48 @@ purple_presence = Table(
     Column("sip_user", String(128), primary_key=True),
     Column("expires", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
+)
+
+# Messages from SIP that have not reached their IM network yet.
+# id: grows with time; account: hex of ownership.account_digest; created, expires: Unix time in seconds;
+# held: 1 when set aside after crashes; contact and call_id: for people, may be cut; message: JSON
+purple_queue = Table(
+    "purple_queue",
+    _metadata,
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=False),
+    Column("account", CHAR(16), nullable=False),
+    Column("ext_prot", String(64), nullable=False),
+    Column("ext_user", String(128), nullable=False),
+    Column("sip_user", String(128), nullable=False),
+    Column("contact", String(255), nullable=False),
+    Column("call_id", String(255), nullable=False),
+    Column("fingerprint", CHAR(16), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("crashes", SmallInteger, nullable=False, server_default="0"),
+    Column("held", SmallInteger, nullable=False, server_default="0"),
+    Column("message", _MEGABYTES, nullable=False),
+)
+Index("purple_queue_account_idx", purple_queue.c.account, purple_queue.c.id)
+Index("purple_queue_expires_idx", purple_queue.c.expires)
+
+# Kamailio's msilo: messages for SIP users whose phone is not there; made by its own file
+silo = Table(
+    "silo",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("src_addr", String(255), nullable=False),
+    Column("dst_addr", String(255), nullable=False),
+    Column("username", String(64), nullable=False),
+    Column("domain", String(64), nullable=False),
+    Column("inc_time", Integer, nullable=False),
+    Column("exp_time", Integer, nullable=False),
+    Column("snd_time", Integer, nullable=False),
+    Column("ctype", String(32), nullable=False),
+    Column("body", LargeBinary),
+    Column("extra_hdrs", Text),
+    Column("callid", String(128), nullable=False),
+    Column("status", Integer, nullable=False),
 )
 
 

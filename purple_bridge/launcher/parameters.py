@@ -17,11 +17,13 @@ STRINGS = (
     "gateway_domain",
     "connect_on",
     "authorize",
+    "queue",
+    "own_messages",
     "state_dir",
     "rpc_socket",
     "internal",
 )
-NUMBERS = ("httpProxy_port", "workers", "auth")
+NUMBERS = ("httpProxy_port", "workers", "queue_ttl", "auth")
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)

@@ -69,7 +69,8 @@ def check_database(db_url: str, mapping: str) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("fail", "database", str(error))
         return
-    for url, name in ((db_url, "version"), (db_url, "subscriber"), (db_url, mapping), (location, "location")):
+    tables = ((db_url, "version"), (db_url, "subscriber"), (db_url, "silo"), (db_url, mapping), (location, "location"))
+    for url, name in tables:
         finding = _finding("database", partial(_read_table, url, name), f"{redacted(url)}: {name} can be read")
         yield finding
         if finding.level == "fail":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO
 
+from purple_bridge.control_client import ask
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import rpc
 from purple_bridge.launcher.environment import command_line, environment
@@ -19,6 +21,7 @@ from purple_bridge.launcher.wrapper import Run
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
+DRAIN_SECONDS = 3.0
 
 
 def check_configuration(run: Run, kamailio: Kamailio) -> None:
@@ -55,7 +58,15 @@ def run_gateway(run: Run, kamailio: Kamailio, log: IO[bytes] | int, announce: Ca
             announce()
             supervisor.wait()
         except StopRequested:
-            return
+            _drain(run)
+
+
+def _drain(run: Run) -> None:
+    """Let the workers write down what they hold in memory; one that does not answer is not waited for."""
+    end = time.monotonic() + DRAIN_SECONDS
+    for number in range(1, run.workers + 1):
+        with contextlib.suppress(OSError, ValueError):
+            ask(run.state.worker_socket(number), "drain", timeout=max(0.1, end - time.monotonic()))
 
 
 def _wait_until_ready(run: Run, supervisor: Supervisor) -> None:

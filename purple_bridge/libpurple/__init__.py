@@ -8,6 +8,13 @@
 ``accounts``     accounts, their options, connection and status
 ``buddies``      the contact list of an account and what it knows of each contact
 ``events``       what libpurple reports, as one Protocol for the application to implement
+``protocol``     what one protocol plugin does in its own way, and the generic behaviour
+``xmpp``         XMPP: acknowledgements, errors, receipts, chat states, carbons
+``messages``     XMPP's <message/>: reading and writing one
+``stream_management``  what of a stream's stanzas the XMPP server acknowledged
+``xmlnode``      XML elements as libpurple keeps them
+``irc``          IRC
+``signals``      handlers of libpurple's signals
 ``requests``     questions libpurple asks a user, answered without one
 ``dns``          name look-ups without the processes libpurple would fork
 ``plugins``      the protocol plugins installed and the options they declare

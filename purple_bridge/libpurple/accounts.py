@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
-from . import buddies, c
+from . import buddies, c, protocol
 from .buddies import BuddyStatus
+from .protocol import OutgoingMessage
 from .text import escape
 
 UI = b"kamailio-purple"
@@ -18,6 +19,8 @@ _NEAREST = {
     buddies.AWAY: (buddies.AWAY, buddies.AVAILABLE),
 }
 
+NOT_CONNECTED = -107  # ENOTCONN, negative as libpurple's functions return it
+
 _accounts: dict[int, Account] = {}
 
 
@@ -26,13 +29,14 @@ class UnknownProtocol(Exception):
 
 
 class Account:
-    """One external account; ``protocol``: plugin id; ``username`` as libpurple wants it for that protocol."""
+    """One external account; ``plugin``: its id; ``username`` as libpurple wants it for that protocol."""
 
-    def __init__(self, protocol: str, username: str) -> None:
-        if not c.purple.purple_find_prpl(protocol.encode()):
-            raise UnknownProtocol(f"no protocol plugin {protocol!r} is installed (purplectl protocols lists them)")
-        self.protocol = protocol
-        self.pointer: int = c.purple.purple_account_new(username.encode(), protocol.encode())
+    def __init__(self, plugin: str, username: str) -> None:
+        if not c.purple.purple_find_prpl(plugin.encode()):
+            raise UnknownProtocol(f"no protocol plugin {plugin!r} is installed (purplectl protocols lists them)")
+        self.protocol = plugin
+        self.behaviour = protocol.behaviour_of(plugin)
+        self.pointer: int = c.purple.purple_account_new(username.encode(), plugin.encode())
         c.purple.purple_account_set_remember_password(self.pointer, 0)
         c.purple.purple_accounts_add(self.pointer)
         _accounts[self.pointer] = self
@@ -41,6 +45,7 @@ class Account:
         """Sign off and forget the account with all its contacts; the object is of no use afterwards."""
         _accounts.pop(self.pointer, None)
         c.purple.purple_accounts_delete(self.pointer)
+        self.behaviour.disconnected(self)
 
     @property
     def needs_password(self) -> bool:
@@ -73,10 +78,9 @@ class Account:
 
     def connect(self, password: str | None) -> None:
         """Sign on; libpurple forgets the password at every disconnection, so it is given each time."""
-        secret = None if password is None else password.encode()
-        c.purple.purple_account_set_password(self.pointer, secret)
         # purple_account_connect alone does nothing on a disabled account
         c.purple.purple_account_set_enabled(self.pointer, UI, 0)
+        c.purple.purple_account_set_password(self.pointer, None if password is None else password.encode())
         c.purple.purple_account_set_enabled(self.pointer, UI, 1)
 
     def disconnect(self) -> None:
@@ -102,13 +106,55 @@ class Account:
         if attributes is not None:
             c.glib_quick.g_list_free(attributes)
 
-    def send_im(self, who: str, html: str) -> int:
-        """server.h serv_send_im: at least 0 when the protocol took the message, else a negative errno value."""
-        connection = c.purple_quick.purple_account_get_connection(self.pointer)
-        if not connection or not self.connected:
-            return -107  # ENOTCONN
-        result: int = c.purple.serv_send_im(connection, who.encode(), html.encode(), c.PURPLE_MESSAGE_SEND)
-        return result
+    @property
+    def confirms(self) -> bool:
+        """Whether this connection will report ``Events.message_acknowledged``."""
+        return self.behaviour.confirms(self)
+
+    def send_im(
+        self,
+        who: str,
+        html: str,
+        *,
+        text: str = "",
+        ident: str = "",
+        wants_receipt: bool = False,
+        subject: str = "",
+        language: str = "",
+        automatic: bool = False,
+    ) -> int:
+        """At least 0 when the protocol took the message, else a negative errno value (see ``OutgoingMessage``)."""
+        connection = self._connection()
+        if not connection:
+            return NOT_CONNECTED
+        message = OutgoingMessage(who, html, text, ident, wants_receipt, subject, language, automatic)
+        return self.behaviour.send_im(self, connection, message)
+
+    def send_typing(self, who: str, typing: bool) -> None:
+        """Tell ``who`` that the account's user types, or does not; nothing happens while not connected."""
+        connection = self._connection()
+        if connection:
+            self.behaviour.send_typing(self, connection, who, typing)
+
+    def send_receipt(self, who: str, ident: str) -> None:
+        """XEP-0184: tell ``who`` that his message ``ident`` arrived; does nothing on other protocols."""
+        connection = self._connection()
+        if connection:
+            self.behaviour.send_receipt(self, connection, who, ident)
+
+    def send_error(self, who: str, ident: str, condition: str, text: str) -> bool:
+        """Tell ``who`` that his message ``ident`` did not arrive; ``condition``: RFC 6120 §8.3.3.
+
+        False: not connected, or the protocol has nothing to tell it with.
+        """
+        connection = self._connection()
+        return bool(connection) and self.behaviour.send_error(self, connection, who, ident, condition, text)
+
+    def _connection(self) -> int:
+        """The PurpleConnection that can be written to, or 0."""
+        if not self.connected:
+            return 0
+        return c.purple_quick.purple_account_get_connection(self.pointer) or 0
 
     def buddy_status(self, name: str) -> BuddyStatus | None:
         """None: not on the contact list."""

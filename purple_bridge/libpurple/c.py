@@ -7,7 +7,7 @@ back), ``purple_quick`` keeps it (for getters that return at once: the release w
 from __future__ import annotations
 
 import ctypes
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_int, c_long, c_size_t, c_uint, c_void_p
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_int, c_long, c_size_t, c_ssize_t, c_uint, c_void_p
 from typing import Any
 
 LIBPURPLE = "libpurple.so.0"
@@ -250,10 +250,39 @@ class Plugin(Structure):
     ]
 
 
+class BuddyIconSpec(Structure):
+    """prpl.h PurpleBuddyIconSpec"""
+
+    _fields_ = [("format", c_char_p), ("sizes", c_int * 4), ("max_filesize", c_size_t), ("scale_rules", c_int)]
+
+
 class ProtocolInfo(Structure):
     """prpl.h PurplePluginProtocolInfo, up to what is read here"""
 
-    _fields_ = [("options", c_uint), ("user_splits", c_void_p), ("protocol_options", POINTER(GList))]
+    _fields_ = [
+        ("options", c_uint),
+        ("user_splits", c_void_p),
+        ("protocol_options", POINTER(GList)),
+        ("icon_spec", BuddyIconSpec),
+        ("functions", c_void_p * 56),  # list_icon to whiteboard_prpl_ops
+        ("send_raw", CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)),
+    ]
+
+
+class XmlNode(Structure):
+    """xmlnode.h struct _xmlnode, up to what is read here"""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("xmlns", c_char_p),
+        ("type", c_int),
+        ("data", c_void_p),
+        ("data_sz", c_size_t),
+        ("parent", c_void_p),
+        ("child", c_void_p),
+        ("lastchild", c_void_p),
+        ("next", c_void_p),
+    ]
 
 
 class KeyValuePair(Structure):
@@ -277,7 +306,11 @@ PURPLE_MESSAGE_ERROR = 0x0200
 PURPLE_MESSAGE_DELAYED = 0x0400
 PURPLE_MESSAGE_REMOTE_SEND = 0x10000
 
+PURPLE_NOT_TYPING, PURPLE_TYPING = 0, 1  # conversation.h PurpleTypingState
+
 PURPLE_DISCONNECTED, PURPLE_CONNECTED, PURPLE_CONNECTING = 0, 1, 2  # connection.h
+
+XMLNODE_TYPE_TAG = 0  # xmlnode.h
 
 # prpl.h PurpleProtocolOptions
 OPT_PROTO_NO_PASSWORD = 0x10
@@ -291,6 +324,9 @@ PURPLE_PROXY_HTTP = 1  # proxy.h
 # ---------------------------------------------------------------- functions
 _QUICK: dict[str, Signature] = {
     "purple_account_get_connection": (Pointer, Pointer),
+    "purple_account_get_bool": (c_int, Pointer, c_char_p, c_int),
+    "purple_account_get_int": (c_int, Pointer, c_char_p, c_int),
+    "purple_account_get_string": (c_char_p, Pointer, c_char_p, c_char_p),
     "purple_account_is_connected": (c_int, Pointer),
     "purple_account_is_disconnected": (c_int, Pointer),
     "purple_account_get_presence": (Pointer, Pointer),
@@ -301,7 +337,9 @@ _QUICK: dict[str, Signature] = {
     "purple_buddy_get_name": (c_char_p, Pointer),
     "purple_buddy_get_presence": (Pointer, Pointer),
     "purple_connection_get_account": (Pointer, Pointer),
+    "purple_connection_get_protocol_data": (Pointer, Pointer),
     "purple_connection_error_is_fatal": (c_int, c_int),
+    "purple_connection_get_display_name": (c_char_p, Pointer),
     "purple_conversation_get_account": (Pointer, Pointer),
     "purple_conversation_get_name": (c_char_p, Pointer),
     "purple_dnsquery_get_host": (c_char_p, Pointer),
@@ -326,7 +364,16 @@ _QUICK: dict[str, Signature] = {
     "purple_account_option_get_list": (POINTER(GList), Pointer),
     "purple_find_buddy": (Pointer, Pointer, c_char_p),
     "purple_core_get_version": (c_char_p,),
+    "xmlnode_free": (None, Pointer),
+    "xmlnode_get_attrib": (c_char_p, Pointer, c_char_p),
+    "xmlnode_get_attrib_with_namespace": (c_char_p, Pointer, c_char_p, c_char_p),
     "xmlnode_get_child_with_namespace": (Pointer, Pointer, c_char_p, c_char_p),
+    "xmlnode_get_data": (Pointer, Pointer),
+    "xmlnode_insert_data": (None, Pointer, c_char_p, c_ssize_t),
+    "xmlnode_new": (Pointer, c_char_p),
+    "xmlnode_new_child": (Pointer, Pointer, c_char_p),
+    "xmlnode_set_attrib": (None, Pointer, c_char_p, c_char_p),
+    "xmlnode_set_namespace": (None, Pointer, c_char_p),
 }
 
 _PURPLE: dict[str, Signature] = {
@@ -366,6 +413,8 @@ _PURPLE: dict[str, Signature] = {
     "purple_markup_strip_html": (Pointer, c_char_p),
     "purple_network_force_online": (None,),
     "purple_notify_set_ui_ops": (None, Pointer),
+    # this and purple_signal_emit are variadic in C: these are the arguments they are called with here
+    "purple_plugin_ipc_call": (Pointer, POINTER(Plugin), c_char_p, Pointer, c_char_p),
     "purple_plugins_get_protocols": (POINTER(GList),),
     "purple_prefs_set_bool": (None, c_char_p, c_int),
     "purple_prefs_set_string": (None, c_char_p, c_char_p),
@@ -377,9 +426,11 @@ _PURPLE: dict[str, Signature] = {
     "purple_request_set_ui_ops": (None, Pointer),
     "purple_set_blist": (None, Pointer),
     "purple_signal_connect": (ctypes.c_ulong, Pointer, c_char_p, Pointer, Pointer, Pointer),
+    "purple_signal_emit": (None, POINTER(Plugin), c_char_p, Pointer, POINTER(c_void_p)),
     "purple_srv_txt_query_set_ui_ops": (None, Pointer),
     "purple_util_set_user_dir": (None, c_char_p),
     "serv_send_im": (c_int, Pointer, c_char_p, c_char_p, c_int),
+    "serv_send_typing": (c_uint, Pointer, c_char_p, c_int),
 }
 
 _GLIB: dict[str, Signature] = {
@@ -401,6 +452,11 @@ _GLIB_QUICK: dict[str, Signature] = {
     "g_list_append": (POINTER(GList), POINTER(GList), Pointer),
     "g_list_free": (None, POINTER(GList)),
     "g_slist_append": (Pointer, Pointer, Pointer),
+    "g_convert": (Pointer, c_char_p, c_long, c_char_p, c_char_p, Pointer, POINTER(c_size_t), Pointer),
+    "g_main_context_find_source_by_id": (Pointer, Pointer, c_uint),
+    "g_main_context_find_source_by_user_data": (Pointer, Pointer, Pointer),
+    "g_source_get_id": (c_uint, Pointer),
+    "g_source_set_ready_time": (None, Pointer, ctypes.c_int64),
 }
 
 _declare(purple_quick, _QUICK)

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_void_p
 from typing import Any
 
-from . import c, eventloop, glib
+from . import c, eventloop, glib, protocol, signals
 from .accounts import UI, Account, account_at
-from .callbacks import callback, guarded, operations
+from .callbacks import callback, operations
 from .dns import Resolver
 from .events import AuthorizationRequest, ConnectionError, Events, ReceivedMessage
 from .glib import decode
+from .irc import Irc
+from .protocol import Protocol
 from .requests import Requests
+from .xmpp import Xmpp
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +34,15 @@ _Receiving = CFUNCTYPE(_I, _P, ctypes.POINTER(_S), ctypes.POINTER(_S), _P, ctype
 _BuddyStatus = CFUNCTYPE(None, _P, _P, _P, _P)
 _Buddy = CFUNCTYPE(None, _P, _P)
 _Node = CFUNCTYPE(None, _P)
-_Stanza = CFUNCTYPE(_I, _P, _S, _S, _S, _S, _P, _P)
 _Print = CFUNCTYPE(None, _I, _S, _S)
 _IsEnabled = CFUNCTYPE(_I, _I, _S)
 _GLibLog = CFUNCTYPE(None, _S, _I, _S, _P)
 
 # set so that libpurple and the libraries below it start no helper process and look for no desktop
 _NO_DESKTOP = ("DISPLAY", "GNOME_DESKTOP_SESSION_ID", "KDE_FULL_SESSION", "DESKTOP_SESSION")
+
+# what these plugins do in a way of their own
+PROTOCOLS: dict[str, Callable[[Events], Protocol]] = {"prpl-jabber": Xmpp, "prpl-irc": Irc}
 
 PURPLE_DEBUG_FATAL = 5  # debug.h; its "errors" are part of every normal start
 
@@ -60,11 +65,9 @@ class Core:
 
     def __init__(self, events: Events | None = None) -> None:
         self._events: Any = events or _Silent()
-        self._signals: list[Any] = []
         self._resolver = Resolver()
         self._questions = itertools.count(1)
         self._unanswered: set[int] = set()
-        self._delayed = False
         self._ending: set[int] = set()  # conversations about to be destroyed
 
     def start(self) -> None:
@@ -117,6 +120,7 @@ class Core:
         self._install_account_ops()
         self._install_conversation_ops()
         self._connect_signals()
+        self._install_protocols()
 
     def _set_preferences(self) -> None:
         c.purple.purple_prefs_set_string(b"/purple/away/auto_reply", b"never")
@@ -154,20 +158,18 @@ class Core:
 
     def _connect_signals(self) -> None:
         conversations = c.purple.purple_conversations_get_handle()
-        self._connect(conversations, b"receiving-im-msg", _Receiving, self._receiving, 1)
-        xmpp = c.purple.purple_find_prpl(b"prpl-jabber")
-        if xmpp:
-            self._connect(xmpp, b"jabber-receiving-message", _Stanza, self._receiving_stanza)
+        signals.connect(conversations, b"receiving-im-msg", _Receiving, self._receiving, 1)
         contacts = c.purple.purple_blist_get_handle()
-        self._connect(contacts, b"buddy-status-changed", _BuddyStatus, self._buddy_status_changed)
-        self._connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
-        self._connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
+        signals.connect(contacts, b"buddy-status-changed", _BuddyStatus, self._buddy_status_changed)
+        signals.connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
+        signals.connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
 
-    def _connect(self, instance: Any, name: bytes, kind: Any, function: Any, default: int = 0) -> None:
-        pointer = kind(guarded(function, default))
-        self._signals.append(pointer)
-        handle = ctypes.cast(pointer, c_void_p)
-        c.purple.purple_signal_connect(instance, name, handle, handle, None)
+    def _install_protocols(self) -> None:
+        for plugin, make in PROTOCOLS.items():
+            if c.purple.purple_find_prpl(plugin.encode()):
+                behaviour = make(self._events)
+                behaviour.install()
+                protocol.register(plugin, behaviour)
 
     # ------------------------------------------------------------ connections
     def _account_of(self, connection: int) -> Account | None:
@@ -176,11 +178,13 @@ class Core:
     def _connected(self, connection: int) -> None:
         account = self._account_of(connection)
         if account:
+            account.behaviour.connected(account)
             self._events.connected(account)
 
     def _disconnected(self, connection: int) -> None:
         account = self._account_of(connection)
         if account:
+            account.behaviour.disconnected(account)
             self._events.disconnected(account)
 
     def _failed(self, connection: int, reason: int, text: bytes) -> None:
@@ -218,21 +222,20 @@ class Core:
         return give
 
     # ------------------------------------------------------------ messages
-    def _receiving_stanza(self, _connection: int, *stanza: Any) -> int:
-        """XEP-0203: for a delayed message libpurple's XMPP does not set the flag."""
-        delay = c.purple_quick.xmlnode_get_child_with_namespace(stanza[4], b"delay", b"urn:xmpp:delay")
-        self._delayed = bool(delay)
-        return 0
-
     def _receiving(self, pointer: int, sender: Any, text: Any, _conv: int, flags: Any, _data: int) -> int:
         """Taken here, libpurple makes no conversation, whose history would grow without end.
 
-        A delayed message goes on to ``_write_im``: only there libpurple tells when it was written.
+        A delayed message goes on to ``_write_im``, unless the protocol knows when it was written: libpurple tells
+        it only there.
         """
         account = account_at(pointer)
-        if account is None or self._delayed or flags[0] & c.PURPLE_MESSAGE_DELAYED:
+        if account is None:
             return 0
-        message = ReceivedMessage(decode(sender[0]), decode(text[0]), flags[0], 0)
+        wants_error = not flags[0] & c.PURPLE_MESSAGE_AUTO_RESP
+        message = ReceivedMessage(decode(sender[0]), decode(text[0]), flags[0], 0, wants_error=wants_error)
+        message = account.behaviour.complete(account, message)
+        if message.flags & c.PURPLE_MESSAGE_DELAYED and not message.sent_at:
+            return 0
         self._events.message_received(account, message)
         return 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import socket
 from ctypes import CFUNCTYPE, c_int, c_uint, c_void_p
 
 from . import c, glib
@@ -11,7 +13,17 @@ _InputAdd = CFUNCTYPE(c_uint, c_int, c_uint, c_void_p, c_void_p)
 _InputRemove = CFUNCTYPE(c_int, c_uint)
 
 
+_ON = ctypes.byref(c_int(1))
+
+
+def _send_at_once(descriptor: int) -> None:
+    """TCP_NODELAY: libpurple writes a stanza and the request to acknowledge it one after the other, and the second
+    would wait 40 ms for the other side's delayed ACK. What is no TCP socket refuses it, and that is all."""
+    c.libc.setsockopt(descriptor, socket.IPPROTO_TCP, socket.TCP_NODELAY, _ON, ctypes.sizeof(c_int))
+
+
 def _input_add(descriptor: int, condition: int, function_address: int, data: int | None) -> int:
+    _send_at_once(descriptor)
     function = c.PurpleInputFunction(function_address)
     events = 0
     if condition & c.PURPLE_INPUT_READ:

@@ -21,12 +21,27 @@ class ConnectionError:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """``html``: libpurple's markup; ``flags``: PurpleMessageFlags; ``sent_at``: Unix seconds if delayed, else 0."""
+    """``html``: libpurple's markup; ``flags``: PurpleMessageFlags; ``sent_at``: Unix seconds if delayed, else 0.
+
+    ``text``: the exact plain text where the network carries one, None: only ``html`` is known. ``ident``: the
+    sender's own id of the message, "" if none. ``wants_receipt``: the sender asks for ``Account.send_receipt``
+    (XEP-0184). ``wants_error``: False for copies and automatic replies, which nobody is to be told of (RFC 2812
+    §3.3.2: programs that answer each other never end). ``recipient``: not "" for a message that the account's user
+    wrote in another client, to this contact (XEP-0280; ``flags`` have PURPLE_MESSAGE_REMOTE_SEND). ``language``:
+    RFC 5646 tag, "" if not told.
+    """
 
     sender: str
     html: str
     flags: int
     sent_at: int
+    text: str | None = None
+    ident: str = ""
+    wants_receipt: bool = False
+    wants_error: bool = True
+    recipient: str = ""
+    subject: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,21 @@ class Events(Protocol):
 
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         """Somebody wrote."""
+
+    def message_acknowledged(self, account: Account, ident: str) -> None:
+        """The IM server has the message that was sent with ``ident``; in the order of sending."""
+
+    def message_failed(self, account: Account, ident: str, who: str, condition: str, text: str) -> None:
+        """A message did not arrive; ``ident`` is "" where the network does not tell which.
+
+        ``who``: the contact; ``condition``: a name of RFC 6120 §8.3.3, on every network; ``text``: for people.
+        """
+
+    def receipt_received(self, account: Account, who: str, ident: str) -> None:
+        """A client of the contact ``who`` has the message that was sent with ``ident`` (XEP-0184)."""
+
+    def typing_changed(self, account: Account, who: str, typing: bool) -> None:
+        """The contact ``who`` types, or does not; may be told again without a change."""
 
     def buddy_changed(self, account: Account, name: str) -> None:
         """A contact's presence may have changed: ``account.buddy_status(name)`` tells."""

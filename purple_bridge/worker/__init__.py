@@ -7,7 +7,10 @@
 ``logins``     how fast accounts sign on
 ``reconnect``  when to try again
 ``store``      the database, in a thread of its own
-``sip_out``    what the worker sends into SIP
+``postman``    messages into SIP: their order, and what is kept when no phone takes them
+``typist``     typing notices into SIP: when the next one is due
+``uac``        the SIP client over UDP that sends them
+``sip_out``    presence into SIP
 ``rpc``        Kamailio's RPC over a Unix socket
 ``control``    the Unix socket that answers purplectl
 

@@ -7,14 +7,14 @@ SIP users that want it online are counted, the most available of them is shown.
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from purple_bridge.addresses import normalize_im_name
-from purple_bridge.board import State
+from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, SendMessage
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
@@ -24,12 +24,13 @@ from purple_bridge.ownership import plugin_of
 from purple_bridge.presence import OFFLINE, PRIMITIVE_OF_SHOW, Presence, Show, most_available, show_from_status
 from purple_bridge.worker import reconnect
 from purple_bridge.worker.contacts import WatchedContact
+from purple_bridge.worker.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
-MOST_PENDING = 1000
 LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
 GTALK_SERVER = "talk.google.com"
+GATEWAY_OPTIONS = {"typing"}  # options of a row that are for the gateway, not for libpurple
 
 
 class Host(Protocol):
@@ -42,6 +43,14 @@ class Host(Protocol):
     def account_made(self, account: OwnedAccount, purple: purple_accounts.Account) -> None: ...
 
     def account_changed(self, account: OwnedAccount) -> None: ...
+
+    def way_changed(self, account: OwnedAccount) -> None: ...
+
+    def sending(self, message: SendMessage) -> None:
+        """libpurple is about to be given the message."""
+
+    def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
+        """``condition``: RFC 6120 §8.3.3; the sender wants to know."""
 
 
 @dataclass(slots=True)
@@ -58,8 +67,9 @@ class Wanted:
 class OwnedAccount:
     """States: offline → connecting → online, or error, from which it is tried again unless that is of no use."""
 
-    def __init__(self, spec: AccountSpec, host: Host) -> None:
-        self._host = host
+    def __init__(self, spec: AccountSpec, host: Host, outbox: Outbox) -> None:
+        self._host, self.outbox = host, outbox
+        outbox.room_made = self.pump
         self._spec = spec
         self.sip_users: tuple[str, ...] = (spec.sip_user,)
         self.state = State.OFFLINE
@@ -70,8 +80,9 @@ class OwnedAccount:
         self.told: set[str] = set()  # users whose presence this account has been told since the start
         self.watched: dict[str, WatchedContact] = {}
         self.requests: dict[str, AuthorizationRequest] = {}
-        self.pending: deque[SendMessage] = deque()
         self.purple: purple_accounts.Account | None = None
+        self.way = Way.QUEUE
+        self._given_up = False  # the last error was one that another try does not cure
         self._retry_timer = 0
         self._login_timer = 0
         self._login_submitted = False
@@ -84,6 +95,11 @@ class OwnedAccount:
     @property
     def ext_user(self) -> str:
         return self._spec.ext_user
+
+    @property
+    def typing(self) -> bool:
+        """Whether typing notices pass, both ways; the option ``typing`` of the row switches them off."""
+        return dict(self._spec.options).get("typing", True) not in (False, 0, "0", "false", "no")
 
     @property
     def plugin(self) -> str:
@@ -136,6 +152,8 @@ class OwnedAccount:
         if self.purple is not None:
             self.purple.delete()
             self.purple = None
+        self.outbox.connection_lost()
+        self._given_up = False
         self._change(State.OFFLINE)
         self.retries = 0
         self._follow()
@@ -168,17 +186,19 @@ class OwnedAccount:
         self._login_submitted = False
         if not self.wanted or self.state is State.ONLINE:
             return
+        self._given_up = False
+        self._update_way()
         try:
             if self.purple is None:
                 self.purple = self._make()
                 self._host.account_made(self, self.purple)
             account = self.purple
         except (purple_accounts.UnknownProtocol, ValueError) as error:
-            self._change(State.ERROR, str(error))
+            self._give_up(str(error))
             return
         except Exception:
             logger.exception("account %s %s: the login failed", self.protocol, self.ext_user)
-            self._change(State.ERROR, "The gateway failed at the login: see its log")
+            self._give_up("The gateway failed at the login: see its log")
             return
         self._question = ""
         self._stop_login_timer()
@@ -223,7 +243,7 @@ class OwnedAccount:
             if protocol.id == self.plugin
             for option in protocol.options
         }
-        given = dict(self._spec.options)
+        given = {name: value for name, value in self._spec.options if name not in GATEWAY_OPTIONS}
         if self._spec.protocol == "gtalk":
             given.setdefault("connect_server", GTALK_SERVER)
         unknown = sorted(given.keys() - declared.keys())
@@ -241,6 +261,7 @@ class OwnedAccount:
         self.requests.clear()
         if self.purple is not None and not self.purple.disconnected:
             self.purple.disconnect()
+        self.outbox.connection_lost()
         self._change(State.OFFLINE)
 
     def _stop_retrying(self) -> None:
@@ -264,15 +285,17 @@ class OwnedAccount:
         self._change(State.ONLINE)
         for contact in self.watched.values():
             self._ask_for(contact)
-        while self.pending and self.state is State.ONLINE:
-            self._send(self.pending.popleft())
+        self.pump()
 
     def failed(self, error: ConnectionError) -> None:
         """The connection is about to end; it is tried again unless that cannot help."""
         self._stop_login_timer()
-        self._change(State.ERROR, error.text)
-        if self.wanted and not error.fatal:
+        self.outbox.connection_lost()
+        if error.fatal:
+            return self._give_up(error.text)
+        if self.wanted:
             self._retry()
+        return self._change(State.ERROR, error.text)
 
     def questioned(self, text: str) -> None:
         """libpurple asked its user, and was refused: it may give the login up without a further word."""
@@ -280,13 +303,20 @@ class OwnedAccount:
 
     def disconnected(self) -> None:
         self.requests.clear()  # their answers belong to the connection that is gone
+        self.outbox.connection_lost()
         if self.state is State.ONLINE:  # without an error: the server closed it, or we did
-            self._change(State.OFFLINE)
             if self.wanted:
                 self._retry()
+            self._change(State.OFFLINE)
         elif self._login_timer and self._question:
             self._stop_login_timer()
-            self._change(State.ERROR, f"The login needs an answer nobody gives: {self._question}")
+            self._give_up(f"The login needs an answer nobody gives: {self._question}")
+
+    def _give_up(self, error: str) -> None:
+        """Until the row or what the users want changes."""
+        self._given_up = True
+        self._change(State.ERROR, error)
+        self._update_way()
 
     def _retry(self) -> None:
         if not self._retry_timer:
@@ -303,6 +333,7 @@ class OwnedAccount:
         if (state, error) == (self.state, self.error):
             return
         self.state, self.error, self.since = state, error, time.time()
+        self.way = self._way()
         level = logging.WARNING if state is State.ERROR else logging.INFO
         logger.log(
             level, "account %s %s: %s%s", self.protocol, self.ext_user, state.word, f": {error}" if error else ""
@@ -311,20 +342,59 @@ class OwnedAccount:
 
     # ------------------------------------------------------------ messages and contacts
     def send(self, message: SendMessage) -> None:
-        """Write now, or when the account is online again."""
-        if self.state is State.ONLINE:
-            self._send(message)
-        elif len(self.pending) < MOST_PENDING:
-            self.pending.append(message)
-        else:
-            logger.error("[%s] lost: %d messages wait for %s already", message.call_id, MOST_PENDING, self.ext_user)
+        """Write now, or when its turn comes."""
+        self.outbox.add(message)
+        self.pump()
 
-    def _send(self, message: SendMessage) -> None:
-        result = self.purple.send_im(message.contact, escape(message.text)) if self.purple else -1
-        if result < 0:
-            logger.error("[%s] %s did not take the message to %s", message.call_id, self.ext_user, message.contact)
-        else:
-            logger.debug("[%s] sent to %s", message.call_id, message.contact)
+    def pump(self) -> None:
+        """Hand over what can leave now."""
+        while self.state is State.ONLINE and self.purple is not None and (message := self.outbox.next()):
+            self.outbox.take()
+            self._host.sending(message)
+            result = self._send(self.purple, message)
+            if result == purple_accounts.NOT_CONNECTED:
+                self.outbox.connection_lost()
+                break
+            if result < 0:
+                self.outbox.acknowledged(message.ident)
+                self._host.message_refused(self, message, "not-acceptable", os.strerror(-result))
+            elif not self.purple.confirms:
+                self.outbox.unconfirmed(message.ident)
+        self._update_way()
+
+    def _send(self, purple: purple_accounts.Account, message: SendMessage) -> int:
+        return purple.send_im(
+            message.contact,
+            message.html or escape(message.text),
+            text=message.text,
+            ident=message.ident,
+            wants_receipt="positive-delivery" in message.wants,
+            subject=message.subject,
+            language=message.language,
+        )
+
+    def acknowledged(self, ident: str) -> SendMessage | None:
+        """The IM server has it; None: not one of those on their way."""
+        message = self.outbox.acknowledged(ident)
+        self.pump()
+        return message
+
+    def sweep(self) -> None:
+        """Once a second: what stays longer than a moment is written down."""
+        for ident in self.outbox.sweep():
+            self.outbox.acknowledged(ident)
+        self.pump()
+
+    def _way(self) -> Way:
+        if self.state is State.ONLINE:
+            return self.outbox.way
+        return Way.CLOSED if self._given_up else Way.QUEUE
+
+    def _update_way(self) -> None:
+        way = self._way()
+        if way is not self.way:
+            self.way = way
+            self._host.way_changed(self)
 
     def watch(self, contact: WatchedContact) -> None:
         """Ask for the contact's presence, now or once online."""

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db import presence as presences
+from purple_bridge.db import queue, silo
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account, Mapping, Pair
 from purple_bridge.db.presence import WantedPresence
+from purple_bridge.db.queue import Backlog, QueueRow
+from purple_bridge.db.silo import StoredMessage
 from purple_bridge.libpurple import glib
 
 logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 3.0
+PAGE = 500  # rows of the message queue read at once
 
 T = TypeVar("T")
 
@@ -28,6 +37,10 @@ class Store:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
         self._mapping = Mapping(self._engine, table)
+        self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
+        self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
+        self._flushing = False
+        self._queue = queue.QueueConnection(self._engine)
 
     def cached_owners(self, protocol: str, name: str) -> tuple[Account, ...] | None:
         return self._mapping.cached_owners_of(protocol, name)
@@ -59,6 +72,71 @@ class Store:
     def delete_presence(self, sip_user: str) -> None:
         self._run(lambda: presences.delete_presence(self._engine, sip_user), _nothing)
 
+    def store_silo(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
+        """For their users' next REGISTER, in this order; ``done`` learns whether the database has them."""
+
+        def write() -> bool:
+            silo.store(self._engine, messages)
+            return True
+
+        self._run(write, lambda written: done(written is True))
+
+    # ------------------------------------------------------------ the message queue
+    def write_message(self, row: QueueRow, done: Callable[[bool], None]) -> None:
+        self._to_write.append((row, done))
+        self._flush_soon()
+
+    def erase_message(self, number: int, done: Callable[[], None] = lambda: None) -> None:
+        self._to_erase.append((number, done))
+        self._flush_soon()
+
+    def flush(self) -> None:
+        """Try again what the database refused."""
+        if self._to_write or self._to_erase:
+            self._flush_soon()
+
+    def settle(self) -> None:
+        """Wait until all that was asked of the database so far is done; only when the process is about to end."""
+        self._thread.submit(lambda: None).result(SETTLE_SECONDS)
+
+    def load_messages(self, account: str, after: int, done: Callable[[list[QueueRow] | None], None]) -> None:
+        self._run(lambda: queue.load(self._engine, account, after, PAGE), done)
+
+    def backlog(self, done: Callable[[list[Backlog] | None], None]) -> None:
+        self._run(lambda: queue.backlog(self._engine), done)
+
+    def expired_messages(self, now: int, done: Callable[[list[QueueRow] | None], None]) -> None:
+        self._run(lambda: queue.expired(self._engine, now, PAGE), done)
+
+    def note_crash(self, row: QueueRow, done: Callable[[int | None], None]) -> None:
+        self._run(lambda: queue.note_crash(self._engine, row), done)
+
+    def _flush_soon(self) -> None:
+        """Many rows go into one transaction: all that has come until the thread is free."""
+        if not self._flushing:
+            self._flushing = True
+            self._run(self._flush, self._flushed)
+
+    def _flush(self) -> list[Callable[[], None]]:
+        """Returns whom to tell that it is done; in the store's thread."""
+        self._flushing = False
+        writes, erasures = _taken(self._to_write), _taken(self._to_erase)
+        try:
+            if writes:
+                self._queue.insert([row for row, _ in writes])
+            if erasures:
+                self._queue.delete([number for number, _ in erasures])
+        except SQLAlchemyError:
+            self._to_erase.extend(erasures)
+            for _, done in writes:
+                glib.call_soon(partial(done, False))
+            raise
+        return [*(partial(done, True) for _, done in writes), *(done for _, done in erasures)]
+
+    def _flushed(self, done: list[Callable[[], None]] | None) -> None:
+        for tell in done or []:
+            tell()
+
     def _run(self, query: Callable[[], T], done: Callable[[T | None], None]) -> None:
         def finished(future: Future[T]) -> None:
             error = future.exception()
@@ -67,6 +145,14 @@ class Store:
             glib.call_soon(lambda: done(None if error else future.result()))
 
         self._thread.submit(query).add_done_callback(finished)
+
+
+def _taken(items: deque[T]) -> list[T]:
+    """All of them, one by one: the loop's thread may add more at any moment."""
+    taken: list[T] = []
+    while items:
+        taken.append(items.popleft())
+    return taken
 
 
 def _nothing(_result: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
@@ -12,14 +13,16 @@ from typing import Any
 
 from purple_bridge import pidf
 from purple_bridge.addresses import SipAddress
-from purple_bridge.board import AccountBoard, BoardFull, State
+from purple_bridge.board import AccountBoard, BoardFull, State, Way
 from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     AccountSpec,
     Command,
+    Delivered,
     ExtendPresence,
     SendMessage,
     SetPresence,
+    Typing,
     Watch,
     decode,
     spec_of,
@@ -28,26 +31,30 @@ from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
-from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
-from purple_bridge.libpurple.text import strip
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
 from purple_bridge.worker.account import OwnedAccount, Wanted
+from purple_bridge.worker.backlog import Backlog
 from purple_bridge.worker.contacts import WatchedContact
 from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.logins import LoginQueue
+from purple_bridge.worker.messages import Messages, address_of
+from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.rpc import RpcClient
+from purple_bridge.worker.sending import Sending
 from purple_bridge.worker.sip_out import PUBLISH_SECONDS, SipSender
 from purple_bridge.worker.store import Store
+from purple_bridge.worker.uac import UserAgentClient
 
 logger = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
 POLL_SECONDS = 3.0
+EXPIRY_SECONDS = 5.0
 LOOK_SHARE = 20  # looking for new rows takes at most a twentieth of the time
 PUBLISH_INTERVAL = 1.0  # pua needs the answer to one PUBLISH before it can send the next with its ETag
 PUBLISH_AGAIN = PUBLISH_SECONDS / 2
@@ -56,8 +63,17 @@ PUBLISH_AGAIN = PUBLISH_SECONDS / 2
 class Worker:
     """Owns this process's accounts; implements libpurple's ``Events`` and the accounts' ``Host``."""
 
-    def __init__(self, settings: Settings, number: int, channels: Channels, board: AccountBoard, resource: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        channels: Channels,
+        board: AccountBoard,
+        resource: str,
+        to_kamailio: socket.socket,
+    ) -> None:
         self.resource = resource
+        self._to_kamailio = to_kamailio
         self._settings, self._number = settings, number
         self._channels, self._board = channels, board
         self._always_on = settings.connect_on == "start"
@@ -65,6 +81,7 @@ class Worker:
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
         self._dirty: set[tuple[bytes, str]] = set()
+        self._draining = False
 
     def start(self) -> None:
         """In the loop's thread, before the loop runs. Raises RuntimeError or OSError."""
@@ -76,13 +93,26 @@ class Worker:
         self._logins = LoginQueue(settings.workers)
         self._store = Store(settings.db_url, settings.db_table)
         run = Path(settings.state_dir) / "run"
-        self._sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"), settings.internal)
-        commands = {"ping": self._ping, "status": self._status}
+        self._sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
+        client = UserAgentClient(self._to_kamailio, settings.workers)
+        self._postman = Postman(client, self._store.store_silo, self._undeliverable)
+        self._messages = Messages(settings, self._postman, self._with_address)
+        self._backlog = Backlog(self._store, self._owns, lambda: list(self._accounts.values()), self._expired)
+        commands = {
+            "ping": self._ping,
+            "status": self._status,
+            "queue": self._backlog.changed,
+            "drain": self._drain,
+        }
         self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
         glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
         _every(SWEEP_SECONDS, self._sweep)
         _every(POLL_SECONDS, self._poll)
+        _every(EXPIRY_SECONDS, self._backlog.expire)
+        self._sending = Sending(run / f"sending-{self._number}")
+        # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
+        self._backlog.start(self._sending.left_behind())
         self._look_for_accounts()
 
     # ------------------------------------------------------------ commands from the SIP workers
@@ -100,6 +130,8 @@ class Worker:
         match command:
             case SendMessage():
                 self._send(command)
+            case Typing() | Delivered():
+                self._tell(command)
             case SetPresence():
                 self._set_presence(command)
             case ExtendPresence():
@@ -109,10 +141,22 @@ class Worker:
 
     def _send(self, message: SendMessage) -> None:
         account = self._accounts.get(account_digest(message.protocol, message.ext_user))
-        if account is None:
+        if account is not None and self._answers_request(account, message):
+            if message.stored:
+                self._store.erase_message(message.id)
+        elif account is not None:
+            self._messages.send(account, message)
+        elif message.stored:
+            self._backlog.passed_by(message)
+        else:
             logger.error("[%s] lost: no account %s here", message.call_id, message.ext_user)
-        elif not self._answers_request(account, message):
-            account.send(message)
+
+    def _tell(self, command: Typing | Delivered) -> None:
+        account = self._accounts.get(account_digest(command.protocol, command.ext_user))
+        if account is not None and isinstance(command, Typing):
+            self._messages.typing(account, command)
+        elif account is not None and isinstance(command, Delivered):
+            self._messages.delivered(account, command)
 
     def _answers_request(self, account: OwnedAccount, message: SendMessage) -> bool:
         """ "yes" or "no" to a contact that asked to see the user's presence is the answer to that."""
@@ -174,13 +218,16 @@ class Worker:
         digest = account_digest(*spec.key)
         account = self._accounts.get(digest)
         if account is None:
-            account = self._accounts[digest] = OwnedAccount(spec, self)
+            outbox = self._backlog.outbox(*spec.key)
+            account = self._accounts[digest] = OwnedAccount(spec, self, outbox)
         account.share(spec.sip_user)
         return account
 
+    def _owns(self, protocol: str, ext_user: str) -> bool:
+        return owner_of(protocol, ext_user, self._settings.workers) == self._number
+
     def _mine(self, rows: Iterable[Row]) -> list[AccountSpec]:
-        workers = self._settings.workers
-        return [spec_of(row) for row in rows if owner_of(row.protocol, row.ext_user, workers) == self._number]
+        return [spec_of(row) for row in rows if self._owns(row.protocol, row.ext_user)]
 
     def _look_for_accounts(self) -> None:
         """At the start, and every few seconds for rows that were added: accounts that should be online.
@@ -224,10 +271,16 @@ class Worker:
             done()
 
     def _sweep(self) -> None:
-        """Once a second: presences and subscriptions that nobody refreshed."""
+        """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
         now = time.time()
+        self._sending.end()
+        self._store.flush()
+        if self._board.reload_requested(self._number):
+            self._backlog.reload()
         for digest, account in self._accounts.items():
             account.expire(now)
+            if account.outbox:
+                account.sweep()
             for key, contact in account.watched.items():
                 contact.expire(now)
                 if not contact.watched or now - contact.published_at > PUBLISH_AGAIN:
@@ -269,13 +322,30 @@ class Worker:
 
     def account_changed(self, account: OwnedAccount) -> None:
         """Tell the SIP workers, and the watchers of the account's contacts."""
-        try:
-            self._board.set_state(account.protocol, account.ext_user, account.state)
-        except BoardFull as error:
-            logger.error("%s", error)
+        self.way_changed(account)
         if account.state is not State.CONNECTING:
             for key in account.watched:
                 self._publish_soon(account, key)
+
+    def way_changed(self, account: OwnedAccount) -> None:
+        try:
+            way = Way.QUEUE if self._draining else account.way
+            self._board.set_state(account.protocol, account.ext_user, account.state, way)
+        except BoardFull as error:
+            logger.error("%s", error)
+
+    def sending(self, message: SendMessage) -> None:
+        self._sending.start(message)
+        self._messages.handed_over(message)
+
+    def message_refused(self, _account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
+        self._messages.tell_failure(message, condition, text)
+
+    def _undeliverable(self, letter: Letter, status: int, reason: str) -> None:
+        self._messages.undeliverable(letter, status, reason)
+
+    def _expired(self, message: SendMessage) -> None:
+        self._messages.expired(message)
 
     # ------------------------------------------------------------ libpurple's events
     def _owner(self, purple: Account) -> OwnedAccount | None:
@@ -301,19 +371,24 @@ class Worker:
         logger.info("libpurple says%s: %s", f" to {account.ext_user}" if account else "", text)
 
     def message_received(self, purple: Account, message: ReceivedMessage) -> None:
-        account = self._owner(purple)
-        # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages
-        if account is None or not message.flags & PURPLE_MESSAGE_RECV:
-            return
-        text = strip(message.html)
-        self._with_address(
-            account, message.sender, lambda sender: self._deliver(account, sender, text, message.sent_at)
-        )
+        if account := self._owner(purple):
+            self._messages.received(account, message)
 
-    def _deliver(self, account: OwnedAccount, sender: SipAddress, text: str, sent_at: int) -> None:
-        for user in account.sip_users:
-            call_id = self._sip.message(sender, address_of(user), text, sent_at)
-            logger.debug("[%s] from %s to %s", call_id, sender.uri, user)
+    def message_acknowledged(self, purple: Account, ident: str) -> None:
+        if account := self._owner(purple):
+            account.acknowledged(ident)
+
+    def message_failed(self, purple: Account, ident: str, who: str, condition: str, text: str) -> None:
+        if account := self._owner(purple):
+            self._messages.failed(account, ident, who, condition, text)
+
+    def receipt_received(self, purple: Account, who: str, ident: str) -> None:
+        if account := self._owner(purple):
+            self._messages.receipt(account, who, ident)
+
+    def typing_changed(self, purple: Account, who: str, typing: bool) -> None:
+        if account := self._owner(purple):
+            self._messages.typing_changed(account, who, typing)
 
     def authorization_requested(self, purple: Account, request: AuthorizationRequest) -> None:
         account = self._owner(purple)
@@ -328,7 +403,7 @@ class Worker:
         else:
             account.requests[key] = request
             question = f"{key} asks to see when you are online. Answer yes or no."
-            self._with_address(account, request.who, lambda sender: self._deliver(account, sender, question, 0))
+            self._with_address(account, request.who, lambda sender: self._messages.say(account, sender, question))
 
     def buddy_changed(self, purple: Account, name: str) -> None:
         account = self._owner(purple)
@@ -404,6 +479,16 @@ class Worker:
     def _ping(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"ready": True, "error": None}
 
+    def _drain(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Kamailio is about to be stopped: what is only in memory is written down, and so is what still comes."""
+        self._draining = True
+        for account in self._accounts.values():
+            account.outbox.write_down()
+            self.way_changed(account)
+        self._postman.close()
+        self._store.settle()
+        return {}
+
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         states = [_status_of(account, self._number) for account in self._accounts.values()]
         return {"worker": self._number, "accounts": states}
@@ -432,14 +517,8 @@ def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:
         "since": int(account.since),
         "worker": worker,
         "retries": account.retries,
-        "queued": len(account.pending),
+        "queued": len(account.outbox),
     }
-
-
-def address_of(key: str) -> SipAddress:
-    """The SIP address of a user from its key."""
-    user, _, host = key.rpartition("@")
-    return SipAddress(user, host)
 
 
 def _kept(presence: WantedPresence) -> Wanted:

@@ -20,3 +20,22 @@ CREATE TABLE IF NOT EXISTS `purple_presence` (
     `status` TEXT NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 INSERT INTO version (table_name, table_version) VALUES ('purple_presence', 1) ON DUPLICATE KEY UPDATE table_name = table_name;
+
+CREATE TABLE IF NOT EXISTS `purple_queue` (
+    `id` BIGINT PRIMARY KEY NOT NULL,
+    `account` CHAR(16) NOT NULL,
+    `ext_prot` VARCHAR(64) NOT NULL,
+    `ext_user` VARCHAR(128) NOT NULL,
+    `sip_user` VARCHAR(128) NOT NULL,
+    `contact` VARCHAR(255) NOT NULL,
+    `call_id` VARCHAR(255) NOT NULL,
+    `fingerprint` CHAR(16) NOT NULL,
+    `created` BIGINT NOT NULL,
+    `expires` BIGINT NOT NULL,
+    `crashes` SMALLINT DEFAULT 0 NOT NULL,
+    `held` SMALLINT DEFAULT 0 NOT NULL,
+    `message` MEDIUMBLOB NOT NULL,
+    INDEX `purple_queue_account_idx` (`account`, `id`),
+    INDEX `purple_queue_expires_idx` (`expires`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+INSERT INTO version (table_name, table_version) VALUES ('purple_queue', 1) ON DUPLICATE KEY UPDATE table_name = table_name;

@@ -20,3 +20,22 @@ CREATE TABLE IF NOT EXISTS purple_presence (
     status TEXT NOT NULL
 );
 INSERT INTO version (table_name, table_version) VALUES ('purple_presence', 1) ON CONFLICT (table_name) DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS purple_queue (
+    id BIGINT PRIMARY KEY NOT NULL,
+    account CHAR(16) NOT NULL,
+    ext_prot VARCHAR(64) NOT NULL,
+    ext_user VARCHAR(128) NOT NULL,
+    sip_user VARCHAR(128) NOT NULL,
+    contact VARCHAR(255) NOT NULL,
+    call_id VARCHAR(255) NOT NULL,
+    fingerprint CHAR(16) NOT NULL,
+    created BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    crashes SMALLINT DEFAULT 0 NOT NULL,
+    held SMALLINT DEFAULT 0 NOT NULL,
+    message BYTEA NOT NULL
+);
+CREATE INDEX IF NOT EXISTS purple_queue_account_idx ON purple_queue (account, id);
+CREATE INDEX IF NOT EXISTS purple_queue_expires_idx ON purple_queue (expires);
+INSERT INTO version (table_name, table_version) VALUES ('purple_queue', 1) ON CONFLICT (table_name) DO NOTHING;

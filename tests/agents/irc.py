@@ -42,8 +42,11 @@ class IrcMessage:
 class IrcUser:
     """Connects and registers at once; answers PING. Raises AssertionError when the server does not welcome it."""
 
-    def __init__(self, nick: str, address: tuple[str, int], password: str | None = None) -> None:
+    def __init__(
+        self, nick: str, address: tuple[str, int], password: str | None = None, encoding: str = "utf-8"
+    ) -> None:
         self.nick = nick
+        self._encoding = encoding
         self._lines: Inbox[Line] = Inbox(f"line for {nick}")
         self._messages: Inbox[IrcMessage] = Inbox(f"message for {nick}")
         self._sending = threading.Lock()
@@ -79,7 +82,7 @@ class IrcUser:
     def raw(self, line: str) -> None:
         """Send one line; CR LF is added. Raises OSError when the connection is gone."""
         with self._sending:
-            self._socket.sendall(line.encode() + b"\r\n")
+            self._socket.sendall(line.encode(self._encoding) + b"\r\n")
 
     def privmsg(self, target: str, text: str) -> None:
         self.raw(f"PRIVMSG {target} :{text}")
@@ -129,7 +132,7 @@ class IrcUser:
             while data := self._socket.recv(65536):
                 *lines, buffer = (buffer + data).split(b"\n")
                 for line in lines:
-                    self._receive(parse_line(line.decode("utf-8", "replace").rstrip("\r")))
+                    self._receive(parse_line(line.decode(self._encoding, "replace").rstrip("\r")))
 
     def _receive(self, line: Line) -> None:
         if line.command == "PING":

@@ -56,6 +56,7 @@ class Kamailio(Server):
         self.settings: dict[str, str | int] = dict(settings or {})
         self.users = dict(users or {})
         self.options = list(options)
+        self.python_path: list[Path] = []  # more directories for Kamailio's Python
         self._has_tables = False
 
     @property
@@ -78,7 +79,11 @@ class Kamailio(Server):
 
     def environment(self) -> dict[str, str]:
         """The database URL holds a password, so it is no argument."""
-        return {**os.environ, "PURPLE_DB_URL": self.db_url, "PYTHONPATH": str(PROJECT)}
+        return {
+            **os.environ,
+            "PURPLE_DB_URL": self.db_url,
+            "PYTHONPATH": ":".join(map(str, [*self.python_path, PROJECT])),
+        }
 
     def command(self) -> list[str]:
         settings = {"internal": f"{HOST}:{self.internal_port}", **self.settings}

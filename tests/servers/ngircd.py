@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tests.servers.base import Server, run_as
 
-# Nothing that waits (DNS, ident), and no limit or penalty that slows a burst of lines.
+# Nothing that waits (DNS, ident), and no limit that slows a burst of lines.
 CONFIG = """\
 [Global]
 Name = irc.test.example
@@ -22,7 +22,7 @@ MaxConnections = 0
 MaxConnectionsIP = 0
 MaxJoins = 0
 MaxNickLength = 30
-MaxPenaltyTime = 0
+MaxPenaltyTime = {penalty}
 PingTimeout = 120
 PongTimeout = 20
 
@@ -34,9 +34,16 @@ PAM = no
 
 
 class Ngircd(Server):
-    """An IRC server without passwords or predefined channels."""
+    """An IRC server without passwords or predefined channels.
+
+    `penalties`: slow a client down that sends many lines at once, as ngIRCd does where nothing is configured.
+    """
 
     name: ClassVar[str] = "ngircd"
+
+    def __init__(self, directory: Path, port: int | None = None, *, penalties: bool = False) -> None:
+        super().__init__(directory, port)
+        self._penalty_seconds = -1 if penalties else 0
 
     @property
     def config_path(self) -> Path:
@@ -47,7 +54,7 @@ class Ngircd(Server):
         return run_as("nobody")
 
     def prepare(self) -> None:
-        self.config_path.write_text(CONFIG.format(port=self.port))
+        self.config_path.write_text(CONFIG.format(port=self.port, penalty=self._penalty_seconds))
 
     def command(self) -> list[str]:
         return ["ngircd", "--nodaemon", "--config", str(self.config_path)]

@@ -1,0 +1,86 @@
+"""What one protocol plugin does in its own way: owns the generic behaviour, knows none of the networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import c
+
+if TYPE_CHECKING:
+    from .accounts import Account
+    from .events import ReceivedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """``html``: libpurple's markup; ``text``: the exact plain text, "" where only the markup is known.
+
+    ``ident``: given back by ``Events.message_acknowledged``, ``message_failed`` and ``receipt_received``;
+    ``language``: RFC 5646 tag, "" if not known. ``automatic``: no person wrote it, and no program is to answer it.
+    """
+
+    who: str
+    html: str
+    text: str = ""
+    ident: str = ""
+    wants_receipt: bool = False
+    subject: str = ""
+    language: str = ""
+    automatic: bool = False
+
+
+class Protocol:
+    """The behaviour of a plugin of which nothing more is known than libpurple's common functions (server.h)."""
+
+    def install(self) -> None:
+        """Connect to the plugin's signals; once, when libpurple has started."""
+
+    def connected(self, account: Account) -> None:
+        """The account is signed on; before the application hears of it."""
+
+    def disconnected(self, account: Account) -> None:
+        """The connection is gone; before the application hears of it."""
+
+    def confirms(self, account: Account) -> bool:
+        """Whether this connection reports ``Events.message_acknowledged``."""
+        return False
+
+    def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:
+        """At least 0 when the plugin took the message, else a negative errno value."""
+        flags = c.PURPLE_MESSAGE_SEND | (c.PURPLE_MESSAGE_AUTO_RESP if message.automatic else 0)
+        result: int = c.purple.serv_send_im(connection, message.who.encode(), message.html.encode(), flags)
+        return result
+
+    def send_typing(self, account: Account, connection: int, who: str, typing: bool) -> None:
+        """Tell ``who`` that the user types, or does not type any more; plugins without it do nothing."""
+        state = c.PURPLE_TYPING if typing else c.PURPLE_NOT_TYPING
+        c.purple.serv_send_typing(connection, who.encode(), state)
+
+    def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
+        """Tell ``who`` that his message ``ident`` arrived, where the network has such a thing."""
+
+    def send_error(self, account: Account, connection: int, who: str, ident: str, condition: str, text: str) -> bool:
+        """Tell ``who`` that his message ``ident`` did not arrive; False: the network has no such thing.
+
+        ``condition``: a name of RFC 6120 §8.3.3.
+        """
+        return False
+
+    def complete(self, account: Account, message: ReceivedMessage) -> ReceivedMessage:
+        """``message`` as libpurple gave it, with what else the network's own form of it says."""
+        return message
+
+
+_generic = Protocol()
+_protocols: dict[str, Protocol] = {}
+
+
+def register(plugin: str, protocol: Protocol) -> None:
+    """``protocol`` is how the plugin of this id behaves."""
+    _protocols[plugin] = protocol
+
+
+def behaviour_of(plugin: str) -> Protocol:
+    """What was registered for the plugin of this id, or the generic behaviour."""
+    return _protocols.get(plugin, _generic)

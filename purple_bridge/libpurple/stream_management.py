@@ -1,0 +1,42 @@
+"""XEP-0198 on one stream: owns the count of what was sent and what of it waits for the server; does no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+
+MODULUS = 1 << 32  # XEP-0198 §4: "h" is an unsignedInt and starts again at 0
+
+
+class Stream:
+    """From the moment <enable/> is sent; ``enabled`` once the server agreed.
+
+    ``resending``: libpurple writes again what the last stream's server did not acknowledge. It does so right after
+    <enable/>, before it reads anything more.
+    """
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.resending = True
+        self._sent = 0
+        self._acknowledged = 0
+        self._waiting: deque[tuple[int, str]] = deque()
+
+    def sent(self, ident: str) -> None:
+        """A message, iq or presence stanza was written; ``ident`` "": nobody waits for its acknowledgement."""
+        self._sent += 1
+        if ident:
+            self._waiting.append((self._sent, ident))
+
+    def acknowledge(self, h: int) -> list[str]:
+        """<a h='...'/>: the idents that are new among the first ``h`` stanzas, in the order of sending.
+
+        §4: a server that acknowledges more than was sent breaks the protocol; nothing is believed then.
+        """
+        total = self._acknowledged + (h - self._acknowledged) % MODULUS
+        if total > self._sent:
+            return []
+        self._acknowledged = total
+        idents = []
+        while self._waiting and self._waiting[0][0] <= total:
+            idents.append(self._waiting.popleft()[1])
+        return idents

@@ -1,0 +1,216 @@
+"""XMPP beyond libpurple: owns the hooks on prpl-jabber's signals and what each stream has sent; knows nothing of SIP.
+
+libpurple 2.14 resends what a lost stream's server did not acknowledge, but tells nobody what was acknowledged
+(XEP-0198); it knows neither receipts (XEP-0184) nor carbons (XEP-0280), and turns errors into windows.
+"""
+
+from __future__ import annotations
+
+import re
+from ctypes import CFUNCTYPE, POINTER, byref, c_char_p, c_int, c_void_p
+from dataclasses import replace
+from typing import Any
+
+from . import c, messages, signals, xmlnode
+from .accounts import Account, account_at
+from .events import Events, ReceivedMessage
+from .glib import decode
+from .messages import CARBONS, NOT_XML, RECEIPTS, Message
+from .protocol import OutgoingMessage, Protocol
+from .stream_management import Stream
+from .text import escape
+
+PLUGIN = b"prpl-jabber"
+STREAM_MANAGEMENT = b"urn:xmpp:sm:3"
+STANZAS = frozenset((b"message", b"iq", b"presence"))
+
+# the application's ids, of which the next session still knows what to do; libpurple's own are purple<hexadecimal>
+OUR_IDENT = re.compile("p(?!urple)[0-9a-z]+")
+
+EINVAL = -22  # errno.h, negative as libpurple's functions return it
+
+_P, _S = c_void_p, c_char_p
+_Xmlnode = CFUNCTYPE(None, _P, POINTER(_P), _P)
+_Message = CFUNCTYPE(c_int, _P, _S, _S, _S, _S, _P, _P)
+
+
+class Xmpp(Protocol):
+    """The behaviour of prpl-jabber."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._plugin = c.purple.purple_find_prpl(PLUGIN)
+        self._streams: dict[int, Stream] = {}  # by PurpleAccount*; those on which <enable/> was sent
+        self._outgoing: OutgoingMessage | None = None  # of the send_im that runs
+        self._incoming: Message | None = None  # which libpurple is processing
+
+    def install(self) -> None:
+        """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
+        signals.connect(self._plugin, b"jabber-sending-xmlnode", _Xmlnode, self._sending)
+        signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
+        signals.connect(self._plugin, b"jabber-receiving-message", _Message, self._receiving_message)
+        c.purple.purple_plugin_ipc_call(self._plugin, b"add_feature", None, RECEIPTS)
+
+    # ------------------------------------------------------------ what an account does
+    def connected(self, account: Account) -> None:
+        """XEP-0280 §4: a server without carbons answers with an error, which does no harm."""
+        node = xmlnode.new(b"iq", type="set", id="carbons")
+        xmlnode.add(node, b"enable", CARBONS)
+        self._send(c.purple_quick.purple_account_get_connection(account.pointer), node)
+
+    def disconnected(self, account: Account) -> None:
+        self._streams.pop(account.pointer, None)
+
+    def confirms(self, account: Account) -> bool:
+        stream = self._streams.get(account.pointer)
+        return stream is not None and stream.enabled
+
+    def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:
+        """EINVAL for characters that XML cannot carry; a line ends in LF (XML 1.0 §2.11)."""
+        if any(NOT_XML.search(part) for part in (message.text, message.subject, message.language)):
+            return EINVAL
+        text = message.text.replace("\r\n", "\n").replace("\r", "\n")
+        self._outgoing = replace(message, text=text)
+        try:
+            return super().send_im(account, connection, self._outgoing)
+        finally:
+            self._outgoing = None
+
+    def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
+        self._send(connection, messages.receipt(who, ident))
+
+    def send_error(self, account: Account, connection: int, who: str, ident: str, condition: str, text: str) -> bool:
+        self._send(connection, messages.bounce(who, ident, condition, text))
+        return True
+
+    def _send(self, connection: int, node: int) -> None:
+        """As libpurple sends every stanza, so that both counts stay right; frees ``node``."""
+        packet = c_void_p(node)
+        c.purple.purple_signal_emit(self._plugin, b"jabber-sending-xmlnode", connection, byref(packet))
+        xmlnode.free(node)
+
+    # ------------------------------------------------------------ every stanza
+    def _sending(self, connection: int, packet: Any, _data: int) -> None:
+        node = packet[0]
+        name = xmlnode.name_of(node) if node else None
+        if name in STANZAS:
+            self._sending_stanza(name, connection, packet)
+        elif name == b"enable" and xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
+            self._streams[c.purple_quick.purple_connection_get_account(connection)] = Stream()
+
+    def _sending_stanza(self, name: bytes, connection: int, packet: Any) -> None:
+        stream = self._streams.get(c.purple_quick.purple_connection_get_account(connection))
+        if stream and stream.resending and messages.is_out_of_date(name, packet[0], OUR_IDENT):
+            packet[0] = None  # neither written, nor counted, nor kept (jabber.c, stream_management.c)
+            return
+        ident, outgoing = "", self._outgoing
+        if outgoing and name == b"message":
+            self._outgoing, ident = None, outgoing.ident
+            messages.amend(packet[0], outgoing)
+        if stream:
+            stream.sent(ident)
+
+    def _receiving(self, connection: int, packet: Any, _data: int) -> None:
+        pointer = c.purple_quick.purple_connection_get_account(connection)
+        stream, node = self._streams.get(pointer), packet[0]
+        if stream is None or not node:
+            return
+        stream.resending = False
+        name = xmlnode.name_of(node)
+        if name not in STANZAS and xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
+            self._managing(pointer, stream, name, node)
+
+    def _managing(self, pointer: int, stream: Stream, name: bytes | None, node: int) -> None:
+        if name == b"enabled":
+            stream.enabled = True
+        elif name == b"failed":
+            del self._streams[pointer]
+        elif name == b"a":
+            self._acknowledged(account_at(pointer), stream, xmlnode.attribute(node, b"h"))
+
+    def _acknowledged(self, account: Account | None, stream: Stream, h: str) -> None:
+        if account and h.isdecimal():
+            for ident in stream.acknowledge(int(h)):
+                self._events.message_acknowledged(account, ident)
+
+    # ------------------------------------------------------------ messages from the network
+    def _receiving_message(
+        self, connection: int, kind: bytes | None, ident: bytes, sender: bytes, _to: bytes, node: int, _data: int
+    ) -> int:
+        """1: libpurple leaves this <message/> alone."""
+        self._incoming = None
+        account = account_at(c.purple_quick.purple_connection_get_account(connection))
+        if account is None or kind == b"groupchat":
+            return 0
+        if kind == b"error":
+            self._failed(account, decode(ident), bare(decode(sender)), node)
+            return 1
+        me = jid_of(connection)
+        if sender == bare(me).encode() and (copy := messages.carbon(node)):
+            self._copied(account, me, *copy)
+            return 1
+        self._incoming = messages.read(node)
+        self._noticed(account, self._incoming)
+        return 0
+
+    def _failed(self, account: Account, ident: str, who: str, node: int) -> None:
+        """RFC 6120 §8.3; what fails that the application did not send (chat states, receipts) is not told."""
+        if OUR_IDENT.fullmatch(ident):
+            condition, text = messages.error(node)
+            self._events.message_failed(account, ident, who, condition, text)
+
+    def _noticed(self, account: Account, message: Message) -> None:
+        """XEP-0085; states of the past say nothing, nor those beside a text, whose writer does not type any more."""
+        who = bare(message.sender)
+        if message.receipt:
+            self._events.receipt_received(account, who, message.receipt)
+        if message.chat_state and message.text is None and not message.sent_at:
+            self._events.typing_changed(account, who, message.chat_state == "composing")
+
+    def complete(self, account: Account, message: ReceivedMessage) -> ReceivedMessage:
+        """With what the <message/> says that libpurple is processing."""
+        stanza = self._incoming
+        if stanza is None or stanza.sender != message.sender:
+            return message
+        flags = message.flags | (c.PURPLE_MESSAGE_DELAYED if stanza.sent_at else 0)
+        return received(stanza, message.html, flags)
+
+    def _copied(self, account: Account, me: str, direction: bytes, node: int) -> None:
+        """XEP-0280: a copy of what another client of the account sent or received; never confirmed, nor refused.
+
+        What this client itself wrote to another of the account comes as a copy of what that one received.
+        """
+        message = messages.read(node)
+        if not message.text or message.sender == me or xmlnode.attribute(node, b"type") not in ("", "normal", "chat"):
+            return
+        flags, recipient = c.PURPLE_MESSAGE_RECV, ""
+        if direction == b"sent":
+            flags, recipient = c.PURPLE_MESSAGE_SEND | c.PURPLE_MESSAGE_REMOTE_SEND, bare(message.recipient)
+        copy = received(message, escape(message.text), flags)
+        copy = replace(copy, recipient=recipient, wants_receipt=False, wants_error=False)
+        self._events.message_received(account, copy)
+
+
+def received(stanza: Message, html: str, flags: int) -> ReceivedMessage:
+    """The application's form of a <message/>."""
+    return ReceivedMessage(
+        sender=stanza.sender,
+        html=html,
+        flags=flags,
+        sent_at=stanza.sent_at,
+        text=stanza.text,
+        ident=stanza.ident,
+        wants_receipt=stanza.wants_receipt,
+        subject=stanza.subject,
+        language=stanza.language,
+    )
+
+
+def bare(jid: str) -> str:
+    """RFC 7622 §3.1: without the resource."""
+    return jid.partition("/")[0]
+
+
+def jid_of(connection: int) -> str:
+    """The account's full JID as the server gave it when the resource was bound (jabber.c)."""
+    return decode(c.purple_quick.purple_connection_get_display_name(connection))

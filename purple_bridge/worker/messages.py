@@ -1,0 +1,212 @@
+"""Messages both ways, with their receipts, typing notices and failures; owns what is remembered of those sent lately.
+
+Knows accounts and the postman; does not know how accounts sign on, or presence.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from purple_bridge import cpim, im_errors, imdn, markup, outgoing
+from purple_bridge.addresses import SipAddress
+from purple_bridge.commands import Delivered, SendMessage, Typing
+from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
+from purple_bridge.libpurple.events import ReceivedMessage
+from purple_bridge.libpurple.text import escape
+from purple_bridge.settings import Settings
+from purple_bridge.worker.account import OwnedAccount
+from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman
+from purple_bridge.worker.typist import Listener
+
+logger = logging.getLogger(__name__)
+
+MOST_REMEMBERED = 20_000  # messages sent lately, whose receipt or error may still come
+OWN_MARK = "(sent by you) "
+
+WithAddress = Callable[[OwnedAccount, str, Callable[[SipAddress], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """From which contact of which account a letter comes; ``ident``: the contact's own id of it."""
+
+    account: OwnedAccount
+    contact: str
+    ident: str
+
+
+class Messages:
+    """``with_address(account, name, done)``: calls ``done`` with the contact's SIP address, in the order of calls."""
+
+    def __init__(self, settings: Settings, postman: Postman, with_address: WithAddress) -> None:
+        self._settings, self._postman, self._with_address = settings, postman, with_address
+        self._sent: OrderedDict[str, SendMessage] = OrderedDict()
+        self._reads_cpim: set[str] = set()
+        self._writing: Listener[tuple[OwnedAccount, str]] = Listener(self._tell_contact)
+
+    # ------------------------------------------------------------ from phones
+    def send(self, account: OwnedAccount, message: SendMessage) -> None:
+        if message.cpim:
+            self._reads_cpim.add(message.sip_user)
+        self._writing.wrote((account, message.contact))
+        account.send(message)
+
+    def typing(self, account: OwnedAccount, command: Typing) -> None:
+        if account.typing:
+            self._writing.typing((account, command.contact), command.active, command.refresh)
+
+    def _tell_contact(self, to: tuple[OwnedAccount, str], active: bool) -> None:
+        account, contact = to
+        if account.purple is not None:
+            account.purple.send_typing(contact, active)
+
+    def delivered(self, account: OwnedAccount, command: Delivered) -> None:
+        """A phone's IMDN becomes the receipt that the contact asked for (XEP-0184)."""
+        if account.purple is not None:
+            account.purple.send_receipt(command.contact, command.ident)
+
+    # ------------------------------------------------------------ what became of them
+    def handed_over(self, message: SendMessage) -> None:
+        """From now on its receipt or an error may come: also before the server's acknowledgement, or long after it."""
+        self._sent[message.ident] = msgspec.structs.replace(message, text="", html="")
+        if len(self._sent) > MOST_REMEMBERED:
+            self._sent.popitem(last=False)
+
+    def failed(self, account: OwnedAccount, ident: str, who: str, condition: str, text: str) -> None:
+        """The IM network refused a message, before or after it acknowledged it."""
+        message = self._sent.pop(ident, None)
+        account.acknowledged(ident)
+        if message is None:
+            logger.info("%s: a message to %s failed: %s %s", account.ext_user, who, condition, text)
+        else:
+            self.tell_failure(message, condition, text)
+
+    def receipt(self, account: OwnedAccount, who: str, ident: str) -> None:
+        """RFC 5438 §7.2.1.1: the phone that asked for it learns, once, that the contact has the message."""
+        message = self._sent.get(ident)
+        if message is None or account.contact_key(message.contact) != account.contact_key(who):
+            return
+        del self._sent[ident]
+        if message.message_id and imdn.POSITIVE_DELIVERY in message.wants:
+            self._report(message, "delivered")
+
+    def expired(self, message: SendMessage) -> None:
+        self.tell_failure(message, "remote-server-timeout", "it could not be delivered in time")
+
+    def tell_failure(self, message: SendMessage, condition: str, text: str) -> None:
+        """To the person who wrote: an IMDN where one was asked for, else words (RFC 5438 §12.2, RFC 7247 §7)."""
+        reason = im_errors.in_words(condition, text)
+        logger.info("[%s] to %s: %s (%s)", message.call_id, message.contact, condition, reason)
+        if message.message_id and imdn.NEGATIVE_DELIVERY in message.wants:
+            self._report(message, "failed")
+            return
+        words = f"Your message to {message.contact} was not delivered: {reason}"
+        content_type, body = outgoing.text_body(words)
+        self._notice(message, content_type, body)
+
+    def _report(self, message: SendMessage, status: str) -> None:
+        content_type, body = outgoing.imdn_message(
+            message.recipient,
+            address_of(message.sip_user).uri,
+            secrets.token_hex(8),
+            message.message_id,
+            status,
+            int(time.time()),
+            message.date_time,
+        )
+        self._notice(message, content_type, body)
+
+    def _notice(self, message: SendMessage, content_type: str, body: bytes) -> None:
+        """Never a notice for a notice: without an origin nobody is told of its own failure."""
+        sender = SipAddress.parse(message.recipient)
+        self._postman.post(Letter(sender, message.sip_user, body, content_type, keep=True))
+
+    # ------------------------------------------------------------ from the IM network
+    def received(self, account: OwnedAccount, message: ReceivedMessage) -> None:
+        contact = message.recipient or message.sender
+        if message.recipient:
+            if self._settings.own_messages == "drop":
+                return
+        elif not message.flags & PURPLE_MESSAGE_RECV:
+            return  # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages
+        self._with_address(account, contact, lambda address: self._deliver(account, address, message))
+
+    def _deliver(self, account: OwnedAccount, sender: SipAddress, message: ReceivedMessage) -> None:
+        text = markup.to_plain(message.html) if message.text is None else message.text
+        if not text:
+            return
+        if message.recipient:
+            text = OWN_MARK + text
+        origin = Origin(account, message.sender, message.ident) if message.wants_error else None
+        for user in account.sip_users:
+            self._postman.post(self._letter(sender, user, text, message, origin))
+
+    def _letter(
+        self, sender: SipAddress, user: str, text: str, message: ReceivedMessage, origin: Origin | None
+    ) -> Letter:
+        message_id = outgoing.message_id_of_ident(message.ident) if message.wants_receipt else ""
+        if message_id and user in self._reads_cpim:
+            content_type, body = outgoing.cpim_message(
+                sender.uri,
+                address_of(user).uri,
+                text,
+                message.sent_at or int(time.time()),
+                message_id,
+                (imdn.POSITIVE_DELIVERY,),
+            )
+        else:
+            content_type, body = outgoing.text_body(text)
+        return Letter(
+            sender, user, body, content_type, message.sent_at, message.subject, message.language, True, origin
+        )
+
+    def say(self, account: OwnedAccount, sender: SipAddress, text: str) -> None:
+        """The gateway's own words to the account's users, in a contact's name."""
+        content_type, body = outgoing.text_body(text)
+        for user in account.sip_users:
+            self._postman.post(Letter(sender, user, body, content_type, keep=True))
+
+    def typing_changed(self, account: OwnedAccount, who: str, typing: bool) -> None:
+        if account.typing:
+            self._with_address(account, who, lambda sender: self._tell_typing(account, sender, typing))
+
+    def _tell_typing(self, account: OwnedAccount, sender: SipAddress, typing: bool) -> None:
+        for user in account.sip_users:
+            self._postman.typing(sender, user, typing)
+
+    def undeliverable(self, letter: Letter, status: int, reason: str) -> None:
+        """No phone takes the letter, now or later: its author is told (RFC 7247 §7), if it has one."""
+        logger.info("a message from %s to %s: %d %s", letter.sender.uri, letter.user, status, reason)
+        origin = letter.origin
+        if not isinstance(origin, Origin):
+            return
+        if status == NO_SUCH_TYPE and letter.content_type == cpim.MEDIA_TYPE:
+            self._send_plain(letter)
+        else:
+            self._refuse(origin, letter.user, status, reason)
+
+    def _send_plain(self, letter: Letter) -> None:
+        """The user has another phone now, which does not read CPIM; no receipt is asked for then."""
+        self._reads_cpim.discard(letter.user)
+        inner = cpim.parse(letter.body)
+        self._postman.post(replace(letter, content_type=inner.content_type, body=inner.body))
+
+    def _refuse(self, origin: Origin, user: str, status: int, reason: str) -> None:
+        purple, text = origin.account.purple, im_errors.sip_in_words(status, reason)
+        if purple is None or purple.send_error(origin.contact, origin.ident, im_errors.condition_of(status), text):
+            return
+        words = f"Your message to {user} was not delivered: {text}"
+        purple.send_im(origin.contact, escape(words), text=words, automatic=True)
+
+
+def address_of(key: str) -> SipAddress:
+    """The SIP address of a user from its key."""
+    user, _, host = key.rpartition("@")
+    return SipAddress(user, host)

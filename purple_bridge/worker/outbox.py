@@ -1,0 +1,210 @@
+"""One account's messages on their way: owns their order and what is known of each; knows no libpurple and no SIP.
+
+A message waits, is handed over to the IM network, and is gone when the network has acknowledged it. A connection that
+dies puts what was handed over back in front, in order. Only ``WINDOW`` waiting messages are kept in memory: of more,
+the rows in the database are read when their turn comes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from purple_bridge.board import Way
+from purple_bridge.commands import SendMessage
+
+WINDOW = 1000
+MOST_IN_FLIGHT = 16  # what a server that dies may have delivered without having said so arrives twice
+MOST_STORED_IN_FLIGHT = 3  # of what has a row, until that is gone: if this process dies, all of it arrives twice
+STALL_SECONDS = 1.0  # an acknowledgement that takes longer: from now on rows, before the sender is answered
+SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
+MOST_WAITING_DIRECT = 200  # waiting for room in flight only
+
+
+class Rows(Protocol):
+    """The rows of ``purple_queue``, written and read elsewhere; the answers come later, in this thread."""
+
+    def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
+        """``done(False)``: the database failed."""
+
+    def erase(self, number: int, done: Callable[[], None]) -> None:
+        """The message has arrived or failed for good; ``done``: its row is gone."""
+
+    def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:
+        """The next rows of the account with a higher id, in order; None: the database failed."""
+
+
+@dataclass(slots=True)
+class Item:
+    """``stored``: a row is there, or on its way into the database. ``confirmed``: the network will acknowledge it."""
+
+    message: SendMessage
+    stored: bool
+    handed_at: float = 0.0
+    confirmed: bool = True
+
+
+class Outbox:
+    """``backlog``: rows that the database had for the account when the worker started, or learned of since."""
+
+    def __init__(self, rows: Rows, backlog: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows, self._clock = rows, clock
+        self._waiting: deque[Item] = deque()
+        self._in_flight: OrderedDict[str, Item] = OrderedDict()
+        self._beyond = backlog  # rows that are not in memory, about
+        self._loading = False
+        self._generation = 0
+        self._passed_by: list[int] = []  # messages left to the database while a page is being read
+        self._read_to = 0  # rows up to this id are, or were, in memory
+        self._erasing = 0
+        self.room_made: Callable[[], None] = lambda: None  # called when there may be something to hand over
+        self._page: set[int] = set()  # the last rows read: the command that brings one of them too is no second message
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._in_flight) + self._beyond
+
+    @property
+    def _more(self) -> bool:
+        return self._beyond > 0
+
+    # ------------------------------------------------------------ in
+    def add(self, message: SendMessage) -> None:
+        """A message from a SIP worker, behind all others."""
+        if message.id in self._page:
+            self._page.discard(message.id)
+            return
+        if message.stored and not self._more and len(self._waiting) >= WINDOW:
+            self._read_to = message.id - 1
+            self._pass_by(message)
+        elif message.stored and self._more and message.id > self._read_to:
+            self._pass_by(message)
+        else:
+            self._waiting.append(Item(message, message.stored))
+
+    def _pass_by(self, message: SendMessage) -> None:
+        """Its row is enough: it is read when its turn comes."""
+        self._beyond += 1
+        if self._loading:
+            self._passed_by.append(message.id)
+
+    def learn_of_rows(self, count: int) -> None:
+        """The database has rows that came past this process, or are to be tried again."""
+        self._beyond = max(self._beyond, count)
+        self._read_to = 0
+        self._generation += 1
+
+    # ------------------------------------------------------------ out
+    def next(self) -> SendMessage | None:
+        """The message to hand over now; None: there is none, or no room in flight, or it must be read first."""
+        unread = self._more and (not self._waiting or self._waiting[0].message.id > self._read_to)
+        if self._more and not self._loading and (unread or len(self._waiting) < WINDOW // 2):
+            self._load()
+        if unread or not self._waiting or not self._has_room():
+            return None
+        return self._waiting[0].message
+
+    def _has_room(self) -> bool:
+        if self._waiting[0].stored:
+            return len(self._in_flight) + self._erasing < MOST_STORED_IN_FLIGHT
+        return len(self._in_flight) < MOST_IN_FLIGHT
+
+    def take(self) -> None:
+        """``next()`` is about to be handed over."""
+        item = self._waiting.popleft()
+        item.handed_at, item.confirmed = self._clock(), True
+        self._in_flight[item.message.ident] = item
+
+    def unconfirmed(self, ident: str) -> None:
+        """It was handed over on a connection that will not tell when the network has it."""
+        if ident in self._in_flight:
+            self._in_flight[ident].confirmed = False
+
+    def acknowledged(self, ident: str) -> SendMessage | None:
+        """The network has it, or it failed for good; None: it is not one of those in flight."""
+        item = self._in_flight.pop(ident, None)
+        return self._gone(item) if item else None
+
+    def remove(self, number: int) -> bool:
+        """Its wait has ended, or somebody dropped it. False: it is in flight, so nobody can say."""
+        kept = [item for item in self._waiting if item.message.id != number]
+        if len(kept) == len(self._waiting):
+            return not any(item.message.id == number for item in self._in_flight.values())
+        self._waiting = deque(kept)
+        return True
+
+    def connection_lost(self) -> None:
+        """What was not acknowledged is sent again, in order, and first written down."""
+        for item in reversed(self._in_flight.values()):
+            item.handed_at = 0.0
+            self._waiting.appendleft(item)
+        self._in_flight.clear()
+        self.write_down()
+
+    def sweep(self) -> list[str]:
+        """Once a second: what stays longer than a moment is written down. Returns those in flight that count as
+        handed over on a network without acknowledgements."""
+        now = self._clock()
+        self.write_down(now)
+        return [
+            ident
+            for ident, item in self._in_flight.items()
+            if not item.confirmed and now - item.handed_at > SETTLED_SECONDS
+        ]
+
+    @property
+    def way(self) -> Way:
+        """Of a message that comes now, while the account is online."""
+        oldest = next(iter(self._in_flight.values()), None)
+        stalled = oldest is not None and oldest.confirmed and self._clock() - oldest.handed_at > STALL_SECONDS
+        if stalled or self._more or len(self._waiting) > MOST_WAITING_DIRECT:
+            return Way.QUEUE
+        return Way.DIRECT
+
+    def write_down(self, now: float | None = None) -> None:
+        """Rows for what has none: all of it, or (``now`` given) what waits or has not been acknowledged for a while."""
+        for item in (*self._in_flight.values(), *self._waiting):
+            if not item.stored and (now is None or now - item.handed_at > STALL_SECONDS):
+                self._write(item)
+
+    # ------------------------------------------------------------ rows
+    def _write(self, item: Item) -> None:
+        item.stored = True
+
+        def written(well: bool) -> None:
+            item.stored = item.stored and well  # else the next sweep tries again
+
+        self._rows.write(item.message, written)
+
+    def _gone(self, item: Item) -> SendMessage:
+        if item.stored:
+            self._erasing += 1
+            self._rows.erase(item.message.id, self._erased)
+        return item.message
+
+    def _erased(self) -> None:
+        self._erasing -= 1
+        self.room_made()
+
+    def _load(self) -> None:
+        self._loading, self._passed_by = True, []
+        generation = self._generation
+        self._rows.load(self._read_to, lambda messages: self._loaded(messages, generation))
+
+    def _loaded(self, messages: list[SendMessage] | None, generation: int) -> None:
+        self._loading = False
+        if messages is None or generation != self._generation:
+            return  # the database failed, or the reading began anew: the next sweep asks again
+        known = {item.message.id for item in (*self._waiting, *self._in_flight.values())}
+        new = [Item(message, stored=True) for message in messages if message.id not in known]
+        self._page = {message.id for message in messages}
+        if messages:
+            # a row that passed by meanwhile may have come too late for this page, with a lower id than its last one
+            self._read_to = max(self._read_to, min([messages[-1].id, *(number - 1 for number in self._passed_by)]))
+            self._beyond = max(self._beyond - len(messages), 1)  # until a page is empty, there may be more
+        else:
+            self._beyond = len(self._passed_by)
+        self._waiting = deque(sorted([*self._waiting, *new], key=lambda item: item.message.id))
+        self.room_made()

@@ -1,0 +1,378 @@
+"""The order of what goes to each SIP user, and where it goes when no phone takes it; must not know IM and sockets.
+
+One MESSAGE is outstanding for each user (RFC 3428 §8), the others wait in order. Kamailio's routes tell what became of
+it: a 2xx of a phone; 513 of their own, too large for a phone reached over UDP; 480, no phone; what a phone answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Protocol
+
+from purple_bridge import composing
+from purple_bridge.addresses import SipAddress
+from purple_bridge.content import parse_content_type
+from purple_bridge.db.silo import StoredMessage
+from purple_bridge.errors import GatewayError
+from purple_bridge.libpurple import glib
+from purple_bridge.sip_headers import clean_display, header_block, name_addr
+from purple_bridge.splitting import split
+from purple_bridge.worker.typist import REFRESH, Typist
+
+logger = logging.getLogger(__name__)
+
+TEXT_PLAIN = "text/plain;charset=utf-8"
+
+LARGEST = 1300  # octets of a MESSAGE over UDP, RFC 3428 §8
+# what Kamailio adds on the way to a phone: its Via, received and rport in ours, a contact longer than our request URI
+GROWTH = 300
+SMALLEST_PART = 200  # octets of text, however long the headers are
+
+TOO_LARGE = 513
+NO_SUCH_TYPE = 415
+NOT_REGISTERED = 480
+# no phone is there, or none answers, or it cannot be reached (477, 478: tm's own)
+NOBODY_THERE = frozenset({408, 430, 477, 478, 480, 500, 503, 504})
+
+KEEP_SECONDS = 7 * 24 * 3600
+STORE_AGAIN = (1.0, 5.0, 15.0)  # seconds
+FORGET_REFUSAL = 3600.0
+
+# RFC 5646 §2.1
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
+
+Done = Callable[[int, str], None]
+Headers = list[tuple[str, str]]
+
+
+class Client(Protocol):
+    """uac.UserAgentClient"""
+
+    def send(self, request_uri: str, headers: Headers, body: bytes, done: Done, method: str = "MESSAGE") -> None: ...
+
+    def size(self, request_uri: str, headers: Headers, body: bytes) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message for a SIP user. ``user``: SipAddress.key. ``body``: UTF-8 where it is text/plain.
+
+    ``written_at``: Unix seconds, 0: now. ``keep``: for later, if no phone takes it. ``origin``: the caller's own.
+    """
+
+    sender: SipAddress
+    user: str
+    body: bytes
+    content_type: str = TEXT_PLAIN
+    written_at: int = 0
+    subject: str = ""
+    language: str = ""
+    keep: bool = True
+    origin: object = None
+
+
+Failed = Callable[[Letter, int, str], None]
+StoreSilo = Callable[[list[StoredMessage], Callable[[bool], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What one MESSAGE carries: a letter or a part of one. ``as_is``: to be relayed whatever its size."""
+
+    letter: Letter
+    body: bytes
+    posted_at: int
+    as_is: bool = False
+
+
+@dataclass(slots=True)
+class _Box:
+    """What is on its way to one user. ``busy``: a MESSAGE is outstanding, or what nobody took is being stored.
+
+    ``stopped``: who has stopped writing meanwhile, by SipAddress.key.
+    """
+
+    waiting: deque[_Page] = field(default_factory=deque)
+    outstanding: _Page | None = None
+    busy: bool = False
+    sent_at: int = 0
+    stopped: dict[str, SipAddress] = field(default_factory=dict)
+
+
+class Postman:
+    """``store``: keeps messages for the user's next REGISTER and says whether it did. ``failed``: no phone will ever
+    take the letter; the SIP status and reason say why."""
+
+    def __init__(self, client: Client, store: StoreSilo, failed: Failed) -> None:
+        self._client, self._store, self._failed = client, store, failed
+        self._boxes: dict[str, _Box] = {}
+        self._typist = Typist(self._notify)
+        self._refused: dict[str, float] = {}
+        self._closed = False
+
+    def post(self, letter: Letter) -> None:
+        """Send it, after all that was posted for the same user."""
+        self._typist.wrote(letter.sender, letter.user)
+        page = _Page(letter, letter.body, int(time.time()))
+        if self._closed:
+            self._write_down([page])
+            return
+        box = self._box(letter.user)
+        box.stopped.pop(letter.sender.key, None)
+        box.waiting.append(page)
+        self._next(letter.user)
+
+    def close(self) -> None:
+        """The process is about to end: what no phone has taken yet is kept for the user's next REGISTER.
+
+        Also what a phone is about to answer, and may get again: better twice than never.
+        """
+        self._closed = True
+        for box in self._boxes.values():
+            self._write_down([*([box.outstanding] if box.outstanding else []), *box.waiting])
+            box.waiting.clear()
+
+    def _write_down(self, pages: list[_Page]) -> None:
+        rows = [row for _page, row in self._rows(pages) if row is not None]
+        self._store(rows, lambda _well: None)
+
+    def typing(self, sender: SipAddress, user: str, active: bool) -> None:
+        """The IM contact writes to the user, or has stopped (RFC 3994): of use now or not at all."""
+        self._typist.typing(sender, user, active)
+
+    @property
+    def waiting(self) -> int:
+        """Messages, or parts of one, that no phone has taken yet."""
+        return sum(len(box.waiting) + box.busy for box in self._boxes.values())
+
+    def _box(self, user: str) -> _Box:
+        return self._boxes.setdefault(user, _Box())
+
+    # ------------------------------------------------------------ one after the other
+    def _next(self, user: str) -> None:
+        box = self._boxes[user]
+        if box.busy:
+            return
+        if box.waiting:
+            self._send(user, box, box.waiting.popleft())
+        elif box.stopped:
+            _key, sender = box.stopped.popitem()
+            self._send_notice(sender, user, False)
+        else:
+            del self._boxes[user]
+
+    def _send(self, user: str, box: _Box, page: _Page) -> None:
+        box.outstanding, box.busy, box.sent_at = page, True, int(time.time())
+        try:
+            self._client.send(
+                _request_uri(user, "size=any" if page.as_is else ""),
+                _headers(page.letter),
+                page.body,
+                lambda status, reason: self._answered(page, status, reason),
+            )
+        except GatewayError as error:
+            status, reason = error.status, error.reason
+            glib.call_soon(lambda: self._fail([page], status, reason))
+
+    def _free(self, user: str) -> None:
+        self._boxes[user].busy = False
+        self._next(user)
+
+    def _answered(self, page: _Page, status: int, reason: str) -> None:
+        user = page.letter.user
+        if self._closed:
+            return
+        self._boxes[user].outstanding = None
+        if status < 300:
+            self._free(user)
+        elif status == TOO_LARGE and not page.as_is:
+            self._boxes[user].waiting.extendleft(reversed(self._parts(page)))
+            self._free(user)
+        elif status in NOBODY_THERE:
+            self._nobody_there(user, [page], status, reason)
+        else:
+            self._fail([page], status, reason)
+
+    def _fail(self, pages: list[_Page], status: int, reason: str) -> None:
+        """No phone will take these, nor the parts behind them."""
+        user = pages[0].letter.user
+        letters = _letters(pages)
+        box = self._boxes[user]
+        box.waiting = deque(page for page in box.waiting if not _is_of(page, letters))
+        self._report(letters, status, reason)
+        self._free(user)
+
+    def _report(self, letters: list[Letter], status: int, reason: str) -> None:
+        for letter in letters:
+            try:
+                self._failed(letter, status, reason)
+            except Exception:  # the letters behind it must not wait for ever
+                logger.exception("from %s to %s: %d %s", letter.sender.uri, letter.user, status, reason)
+
+    # ------------------------------------------------------------ parts
+    def _parts(self, page: _Page) -> list[_Page]:
+        """Each at most ``LARGEST`` octets where it arrives; what is no text stays whole (RFC 3428 §8)."""
+        letter = page.letter
+        texts = [page.body]
+        if parse_content_type(letter.content_type).media_type == "text/plain":
+            whole = self._client.size(_request_uri(letter.user, "size=any"), _headers(letter), page.body)
+            limit = max(LARGEST - GROWTH - (whole - len(page.body)), SMALLEST_PART)
+            texts = [text.encode() for text in split(page.body.decode("utf-8", "replace"), limit)] or texts
+        return [replace(page, body=text, as_is=True) for text in texts]
+
+    # ------------------------------------------------------------ for later
+    def _nobody_there(self, user: str, pages: list[_Page], status: int, reason: str) -> None:
+        """These and all that waits for the user go the same way at once: nothing waits for a silent phone again."""
+        box = self._boxes[user]
+        pages = [*pages, *box.waiting]
+        box.waiting.clear()
+        box.stopped.clear()
+        rows = self._rows(pages)
+        self._report(_letters([page for page, row in rows if row is None]), status, reason)
+        kept = [(page, row) for page, row in rows if row is not None]
+        if kept:
+            self._keep(user, kept, status, reason)
+        else:
+            self._free(user)
+
+    def _rows(self, pages: list[_Page]) -> list[tuple[_Page, StoredMessage | None]]:
+        """Small enough for any phone, each with its row; None for what is not to be kept, or cannot be."""
+        rows: list[tuple[_Page, StoredMessage | None]] = []
+        for page in pages:
+            try:
+                parts = self._parts(page) if page.letter.keep and not page.as_is else [page]
+                rows += [(part, _row(part) if page.letter.keep else None) for part in parts]
+            except (GatewayError, ValueError) as error:  # such as an address longer than msilo's column
+                logger.error("from %s to %s: cannot be kept: %s", page.letter.sender.uri, page.letter.user, error)
+                rows.append((page, None))
+        return rows
+
+    def _keep(
+        self, user: str, kept: list[tuple[_Page, StoredMessage]], status: int, reason: str, attempt: int = 0
+    ) -> None:
+        def stored(well: bool) -> None:
+            if well:
+                logger.info("%d messages kept for %s: %d %s", len(kept), user, status, reason)
+                self._kept(user, status)
+            elif attempt < len(STORE_AGAIN):
+                glib.add_timer(STORE_AGAIN[attempt], lambda: self._keep(user, kept, status, reason, attempt + 1))
+            else:
+                self._fail([page for page, _row in kept], status, reason)
+
+        self._store([row for _page, row in kept], stored)
+
+    def _kept(self, user: str, status: int) -> None:
+        """A phone that registered while its messages were on the way here gets them now, not an hour later.
+
+        Kamailio knows the second in which one registered, by a clock that may be some milliseconds late. Where there
+        was none it is a new one; else one of the second of the sending may be the one that did not answer.
+        """
+        since = self._boxes[user].sent_at + (-1 if status == NOT_REGISTERED else 1)
+        self._if_registered_since(user, since, lambda _registered: self._free(user))
+
+    def _if_registered_since(self, user: str, since: int, then: Callable[[bool], None]) -> None:
+        """Asks the routes, which deliver what is kept if a phone has registered at ``since`` or after it."""
+        headers = _addresses(_address(user), user)
+        uri = _request_uri(user, f"since={since}")
+        self._client.send(uri, headers, b"", lambda status, _reason: then(status == 200), "OPTIONS")
+
+    # ------------------------------------------------------------ typing notices
+    def _notify(self, sender: SipAddress, user: str, active: bool) -> None:
+        refused_at = self._refused.get(user)
+        if refused_at is None or time.time() - refused_at > FORGET_REFUSAL:
+            self._refused.pop(user, None)
+            self._send_notice(sender, user, active)
+            return
+
+        def asked(registered: bool) -> None:
+            if registered:
+                self._refused.pop(user, None)
+                self._send_notice(sender, user, active)
+
+        self._if_registered_since(user, int(refused_at) + 1, asked)
+
+    def _send_notice(self, sender: SipAddress, user: str, active: bool) -> None:
+        """Not while something is outstanding; but that somebody has stopped, the phone learns after it."""
+        box = self._box(user)
+        box.stopped.pop(sender.key, None)
+        if box.busy:
+            if not active:
+                box.stopped[sender.key] = sender
+            return
+        headers = [*_addresses(sender, user), ("Content-Type", composing.MEDIA_TYPE)]
+        box.busy, box.sent_at = True, int(time.time())
+
+        def answered(status: int, reason: str) -> None:
+            if status == NO_SUCH_TYPE:  # RFC 3994 §4: no more of them
+                self._refused[user] = time.time()
+            if status in NOBODY_THERE:
+                self._nobody_there(user, [], status, reason)
+            else:
+                self._free(user)
+
+        self._client.send(_request_uri(user, ""), headers, composing.build(active, REFRESH), answered)
+
+
+# ------------------------------------------------------------ what a MESSAGE is made of
+def _address(user: str) -> SipAddress:
+    name, _, host = user.rpartition("@")
+    return SipAddress(name, host)
+
+
+def _request_uri(user: str, parameter: str) -> str:
+    """``proto=purple``: from the gateway, as the old module wrote it. The routes put a phone's contact in its place."""
+    return ";".join(filter(None, (_address(user).uri, "proto=purple", parameter)))
+
+
+def _addresses(sender: SipAddress, user: str) -> Headers:
+    return [("From", name_addr(sender, params=[("tag", secrets.token_hex(6))])), ("To", name_addr(_address(user)))]
+
+
+def _headers(letter: Letter) -> Headers:
+    headers = [*_addresses(letter.sender, letter.user), ("Content-Type", letter.content_type), *_optional(letter)]
+    if letter.written_at:
+        date = datetime.fromtimestamp(letter.written_at, UTC)
+        headers.append(("Date", format_datetime(date, usegmt=True)))
+    return headers
+
+
+def _optional(letter: Letter) -> Headers:
+    """RFC 7572 §4: Subject, one line and short since every part has it, and Content-Language."""
+    subject = clean_display(letter.subject)
+    headers = [("Subject", subject)] if subject else []
+    if _LANGUAGE.fullmatch(letter.language):
+        headers.append(("Content-Language", letter.language))
+    return headers
+
+
+def _row(page: _Page) -> StoredMessage:
+    """Raises ValueError for what msilo cannot send."""
+    letter, recipient = page.letter, _address(page.letter.user)
+    return StoredMessage(
+        src_addr=letter.sender.uri,
+        dst_addr=recipient.uri,
+        username=recipient.encoded_user.lower(),  # as the routes call m_dump
+        domain=recipient.host,
+        inc_time=letter.written_at or page.posted_at,
+        exp_time=page.posted_at + KEEP_SECONDS,
+        ctype=letter.content_type,
+        body=page.body,
+        extra_hdrs=header_block(_optional(letter)),
+    )
+
+
+def _letters(pages: list[_Page]) -> list[Letter]:
+    """Each once, also where several of the pages are parts of it."""
+    return list({id(page.letter): page.letter for page in pages}.values())
+
+
+def _is_of(page: _Page, letters: list[Letter]) -> bool:
+    return any(page.letter is letter for letter in letters)

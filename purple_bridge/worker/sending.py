@@ -1,0 +1,49 @@
+"""The message that libpurple is being given right now, in a file that a crash of this process leaves behind.
+
+A message that crashes libpurple takes the whole server down; the next start must know which one it was. Memory mapped
+from a file belongs to the kernel: it stays when the process dies, and costs no system call.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import msgspec
+
+from purple_bridge.commands import SendMessage, decode, encode
+
+SIZE = 1 << 20  # larger than any command
+LENGTH = 4
+
+
+class Sending:
+    """``path``: this worker's own file."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        with path.open("r+b") as file:
+            file.truncate(SIZE)
+            self._memory = mmap.mmap(file.fileno(), SIZE)
+
+    def start(self, message: SendMessage) -> None:
+        """The length last: a half-written message does not count."""
+        frame = encode(message)[: SIZE - LENGTH]
+        self._memory[LENGTH : LENGTH + len(frame)] = frame
+        self._memory[:LENGTH] = len(frame).to_bytes(LENGTH)
+
+    def end(self) -> None:
+        self._memory[:LENGTH] = bytes(LENGTH)
+
+    def left_behind(self) -> SendMessage | None:
+        """What the process before this one was sending when it died; asked for once, at the start."""
+        length = int.from_bytes(self._memory[:LENGTH])
+        frame = self._memory[LENGTH : LENGTH + length]
+        self.end()
+        if not length:
+            return None
+        try:
+            message = decode(frame)
+        except msgspec.MsgspecError:  # another version's, or torn
+            return None
+        return message if isinstance(message, SendMessage) else None

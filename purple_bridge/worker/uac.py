@@ -1,0 +1,238 @@
+"""A small SIP user agent client over UDP: owns a worker's socket towards Kamailio and the transactions on it.
+
+Kamailio's RPC ``tm.t_uac_start`` never tells the final reply; this does. Knows no IM and no order of messages.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from purple_bridge.libpurple import glib
+from purple_bridge.sip_headers import header_block, name_addr
+
+logger = logging.getLogger(__name__)
+
+# seconds, RFC 3261 §17.1.1.1 and table 4
+T1, T2 = 0.5, 4.0
+TIMER_F = 64 * T1
+TICK = 0.002  # GLib's timers count milliseconds
+
+DATAGRAM_BYTES = 65536
+RESPONSES_AT_ONCE = 64
+# octets that a socket's receive buffer holds at least, and what the kernel adds to each datagram it counts there
+RECEIVE_BUFFER = 212_992
+KERNEL_BYTES = 1024
+
+REQUEST_TIMEOUT = (408, "Request Timeout")
+TOO_LARGE = (513, "Message Too Large")
+
+Done = Callable[[int, str], None]
+Headers = Iterable[tuple[str, str]]
+
+_STATUS = re.compile(rb"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\r\n")
+_BRANCH = re.compile(rb"^(?:via|v)[ \t]*:[^\r\n,]*?;[ \t]*branch[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE | re.MULTILINE)
+_METHOD = re.compile(rb"^cseq[ \t]*:[ \t]*[0-9]+[ \t]+([A-Z]+)", re.IGNORECASE | re.MULTILINE)
+
+
+def open_socket(listener: str) -> socket.socket:
+    """A UDP socket on the address of the internal listener (HOST:PORT) with a port of its own.
+
+    Made before the fork, so that every process knows the port; only one worker uses it. It is connected: the kernel
+    passes on what comes from the listener and nothing else. Raises OSError.
+    """
+    host, _, port = listener.rpartition(":")
+    host = host.strip("[]")
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    opened.bind((host, 0))
+    opened.connect((host, int(port)))
+    return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What matters of a response: the transaction it belongs to (RFC 3261 §17.1.3), and what it says."""
+
+    status: int
+    reason: str
+    branch: str
+    method: str
+
+
+def parse_response(datagram: bytes) -> Response | None:
+    """None for what is no SIP response."""
+    head = datagram.partition(b"\r\n\r\n")[0] + b"\r\n"
+    status, branch, method = _STATUS.match(head), _BRANCH.search(head), _METHOD.search(head)
+    if not status or not branch or not method:
+        return None
+    reason = status[2].decode("utf-8", "replace")
+    return Response(int(status[1]), reason, branch[1].decode("latin-1"), method[1].decode("latin-1"))
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A non-INVITE client transaction (RFC 3261 §17.1.2). ``unread``: Kamailio may not have read it yet."""
+
+    method: str
+    datagram: bytes
+    done: Done
+    ends_at: float = 0.0
+    interval: float = T1
+    proceeding: bool = False
+    unread: bool = True
+    timer: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Octets of the receiver's buffer, at most: the kernel rounds up to a power of two."""
+        return 2 * len(self.datagram) + KERNEL_BYTES
+
+
+class UserAgentClient:
+    """Sends requests to the internal listener; ``workers``: how many share Kamailio's receive buffer."""
+
+    def __init__(self, opened: socket.socket, workers: int = 1) -> None:
+        self._socket = opened
+        host, port = opened.getsockname()[:2]
+        self._sent_by = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._room = RECEIVE_BUFFER // workers
+        self._unread = 0
+        self._waiting: deque[tuple[str, Transaction]] = deque()
+        self._transactions: dict[str, Transaction] = {}
+        self._blocked = 0
+        self._unsent: deque[tuple[str, Transaction]] = deque()
+        self._reading = glib.watch(opened.fileno(), glib.READ, self._readable)
+
+    def send(self, request_uri: str, headers: Headers, body: bytes, done: Done, method: str = "MESSAGE") -> None:
+        """``headers``: From with its tag, To, and what describes the body. ``done(status, reason)`` comes later, once.
+
+        408 stands for no answer (RFC 3261 §8.1.3.1), 513 for more than a datagram holds. Raises BadRequest.
+        """
+        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        datagram = self._request(method, request_uri, branch, headers, body)
+        self._waiting.append((branch, Transaction(method, datagram, done)))
+        self._start_waiting()
+
+    def size(self, request_uri: str, headers: Headers, body: bytes) -> int:
+        """The octets of the MESSAGE that ``send`` would make. Raises BadRequest."""
+        return len(self._request("MESSAGE", request_uri, f"z9hG4bK{'0' * 24}", headers, body))
+
+    @property
+    def waiting(self) -> int:
+        """Requests without a final answer."""
+        return len(self._waiting) + len(self._transactions)
+
+    def _request(self, method: str, request_uri: str, branch: str, headers: Headers, body: bytes) -> bytes:
+        uri = name_addr(request_uri)[1:-1]  # refuses what is no URI
+        block = header_block(
+            [
+                ("Via", f"SIP/2.0/UDP {self._sent_by};rport;branch={branch}"),
+                ("Max-Forwards", "70"),
+                *headers,
+                ("Call-ID", f"{secrets.token_hex(12)}@purple"),
+                ("CSeq", f"1 {method}"),
+                ("Content-Length", str(len(body))),
+            ]
+        )
+        return f"{method} {uri} SIP/2.0\r\n{block}\r\n".encode() + body
+
+    # ------------------------------------------------------------ out
+    def _start_waiting(self) -> None:
+        """As many as Kamailio's receive buffer has room for: what does not fit there is lost for 500 ms."""
+        while self._waiting and (self._waiting[0][1].cost <= self._room or not self._unread):
+            branch, transaction = self._waiting.popleft()
+            self._room -= transaction.cost
+            self._unread += 1
+            self._transactions[branch] = transaction
+            transaction.ends_at = time.monotonic() + TIMER_F
+            transaction.timer = glib.add_timer(T1, partial(self._timer_e, branch))
+            self._transmit(branch, transaction)
+
+    def _read(self, transaction: Transaction) -> None:
+        """Answered, or on its way for so long that Kamailio has read it or lost it."""
+        if transaction.unread:
+            transaction.unread = False
+            self._room += transaction.cost
+            self._unread -= 1
+
+    def _transmit(self, branch: str, transaction: Transaction) -> None:
+        if self._blocked:
+            if transaction.unread:  # a retransmission need not wait: the next one comes
+                self._unsent.append((branch, transaction))
+            return
+        try:
+            self._socket.send(transaction.datagram)
+        except OSError as error:
+            self._not_sent(branch, transaction, error)
+
+    def _not_sent(self, branch: str, transaction: Transaction, error: OSError) -> None:
+        if isinstance(error, BlockingIOError) or error.errno == errno.ENOBUFS:
+            self._unsent.append((branch, transaction))
+            self._blocked = glib.watch(self._socket.fileno(), glib.WRITE, self._writable)
+        elif error.errno == errno.EMSGSIZE:
+            glib.call_soon(lambda: self._finish(branch, *TOO_LARGE))
+        else:  # nobody listens there at the moment: timer E tries again
+            logger.debug("%s: %s", self._sent_by, error.strerror)
+
+    def _writable(self, _descriptor: int, _condition: int) -> None:
+        glib.remove(self._blocked)
+        self._blocked = 0
+        unsent, self._unsent = self._unsent, deque()
+        for branch, transaction in unsent:
+            if branch in self._transactions:
+                self._transmit(branch, transaction)
+
+    def _timer_e(self, branch: str) -> None:
+        """RFC 3261 §17.1.2.2: again after T1, 2 T1, 4 T1 … T2; in the state Proceeding every T2; timer F ends it."""
+        transaction = self._transactions[branch]
+        self._read(transaction)
+        left = transaction.ends_at - time.monotonic()
+        if left < TICK:
+            self._finish(branch, *REQUEST_TIMEOUT)
+            return
+        self._transmit(branch, transaction)
+        transaction.interval = T2 if transaction.proceeding else min(2 * transaction.interval, T2)
+        transaction.timer = glib.add_timer(min(transaction.interval, left), partial(self._timer_e, branch))
+        self._start_waiting()
+
+    def _finish(self, branch: str, status: int, reason: str) -> None:
+        transaction = self._transactions.pop(branch, None)
+        if transaction is None:
+            return
+        glib.remove(transaction.timer)
+        self._read(transaction)
+        self._start_waiting()
+        transaction.done(status, reason)
+
+    # ------------------------------------------------------------ in
+    def _readable(self, _descriptor: int, _condition: int) -> None:
+        for _ in range(RESPONSES_AT_ONCE):
+            try:
+                datagram = self._socket.recv(DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:  # ICMP: nobody listens there; timer E tries again
+                continue
+            response = parse_response(datagram)
+            if response is not None:
+                self._received(response)
+
+    def _received(self, response: Response) -> None:
+        """RFC 3261 §17.1.3: the branch and the method of CSeq; what matches nothing is a late copy."""
+        transaction = self._transactions.get(response.branch)
+        if transaction is None or transaction.method != response.method:
+            return
+        if response.status >= 200:
+            self._finish(response.branch, response.status, response.reason)
+        else:
+            transaction.proceeding = True
+            self._read(transaction)

@@ -1,0 +1,310 @@
+"""The outbox: order, what is in flight, and the rows of what does not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from purple_bridge.board import Way
+from purple_bridge.commands import SendMessage
+from purple_bridge.worker import outbox as outbox_module
+from purple_bridge.worker.outbox import MOST_IN_FLIGHT, SETTLED_SECONDS, STALL_SECONDS, WINDOW, Outbox
+
+PAGE = 100
+
+
+def _message(number: int, stored: bool = False) -> SendMessage:
+    return SendMessage(
+        id=number,
+        protocol="prpl-jabber",
+        ext_user="alice@example.org",
+        contact="bob@example.org",
+        text=f"text {number}",
+        sip_user="alice@example.org",
+        call_id=f"call-{number}",
+        stored=stored,
+    )
+
+
+class Table:
+    """The rows, with answers given when the test wants them."""
+
+    def __init__(self, *messages: SendMessage) -> None:
+        self.rows = {message.id: message for message in messages}
+        self.fails = False
+        self._answers: list[Callable[[], None]] = []
+
+    def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
+        well = not self.fails
+        if well:
+            self.rows[message.id] = message
+        self._answers.append(lambda: done(well))
+
+    def erase(self, number: int, done: Callable[[], None]) -> None:
+        self.rows.pop(number, None)
+        self._answers.append(done)
+
+    def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:
+        page = [self.rows[number] for number in sorted(self.rows) if number > after][:PAGE]  # as they are now
+        self._answers.append(lambda: done(None if self.fails else page))
+
+    def answer(self) -> None:
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer()
+
+
+class Line:
+    """An outbox, its table and what has been handed over; the network acknowledges when the test says so."""
+
+    def __init__(self, *rows: SendMessage, backlog: int = 0) -> None:
+        self.now = 1000.0
+        self.table = Table(*rows)
+        self.outbox = Outbox(self.table, backlog, lambda: self.now)
+        self.handed: list[int] = []
+
+    def pump(self) -> None:
+        while message := self.outbox.next():
+            self.outbox.take()
+            self.handed.append(message.id)
+
+    def run(self) -> None:
+        """Until nothing moves any more, with a network that acknowledges at once."""
+        for _ in range(10_000):
+            self.pump()
+            done = [number for number in self.handed if self.outbox.acknowledged(_message(number).ident)]
+            self.table.answer()
+            if not done and not self.outbox:
+                return
+
+    def arrive(self, number: int, stored: bool = False) -> None:
+        """A command from a SIP worker, who has written the row if there is one."""
+        message = _message(number, stored)
+        if stored:
+            self.table.rows[number] = message
+        self.outbox.add(message)
+
+
+def test_order_and_acknowledgement() -> None:
+    line = Line()
+    for number in (1, 2, 3):
+        line.arrive(number)
+    line.pump()
+    assert line.handed == [1, 2, 3]
+    assert len(line.outbox) == 3
+    for number in (1, 2, 3):
+        message = line.outbox.acknowledged(_message(number).ident)
+        assert message is not None
+        assert message.id == number
+    assert not line.outbox
+    assert line.outbox.acknowledged(_message(1).ident) is None
+
+
+def test_only_some_are_in_flight() -> None:
+    line = Line()
+    for number in range(1, 2 * MOST_IN_FLIGHT + 1):
+        line.arrive(number)
+    line.pump()
+    assert len(line.handed) == MOST_IN_FLIGHT
+    line.outbox.acknowledged(_message(1).ident)
+    line.pump()
+    assert len(line.handed) == MOST_IN_FLIGHT + 1
+
+
+def test_a_lost_connection_puts_back_in_order_and_writes_down() -> None:
+    line = Line()
+    for number in range(1, 6):
+        line.arrive(number)
+    line.pump()
+    line.outbox.acknowledged(_message(1).ident)
+    line.arrive(6)
+    line.outbox.connection_lost()
+    assert sorted(line.table.rows) == [2, 3, 4, 5, 6]
+    line.handed.clear()
+    line.pump()
+    assert line.handed == [2, 3, 4]  # the others when these have arrived
+    line.run()
+    assert line.handed == [2, 3, 4, 5, 6]
+    assert line.table.rows == {}
+
+
+def test_a_connection_lost_while_sending_keeps_the_message_once() -> None:
+    line = Line()
+    line.arrive(1)
+    message = line.outbox.next()
+    assert message is not None
+    line.outbox.take()
+    line.outbox.connection_lost()  # libpurple reports it from within the call
+    line.outbox.connection_lost()
+    assert len(line.outbox) == 1
+    line.run()
+    assert line.handed == [1]
+
+
+def test_what_stays_is_written_down_and_what_the_database_refused_is_tried_again() -> None:
+    line = Line()
+    line.arrive(1)
+    line.pump()
+    line.outbox.sweep()
+    assert line.table.rows == {}  # just handed over
+    line.now += STALL_SECONDS + 0.1
+    line.table.fails = True
+    line.outbox.sweep()
+    line.table.answer()
+    assert line.table.rows == {}
+    line.table.fails = False
+    line.outbox.sweep()
+    line.table.answer()
+    assert list(line.table.rows) == [1]
+    line.outbox.acknowledged(_message(1).ident)
+    assert line.table.rows == {}
+
+
+def test_rows_of_the_start_go_first() -> None:
+    rows = [_message(number, stored=True) for number in range(1, 3 * PAGE)]
+    line = Line(*rows, backlog=len(rows))
+    line.arrive(5000)
+    line.pump()
+    assert line.handed == []
+    line.run()
+    assert line.handed == [*range(1, 3 * PAGE), 5000]
+    assert line.table.rows == {}
+
+
+def test_an_unknown_backlog_may_be_empty() -> None:
+    line = Line(backlog=1)
+    line.arrive(7)
+    line.run()
+    assert line.handed == [7]
+
+
+@pytest.mark.parametrize("count", [WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW + 17])
+def test_more_than_memory_holds(count: int) -> None:
+    line = Line()
+    for number in range(1, count + 1):
+        line.arrive(number, stored=True)
+    assert len(line.outbox._waiting) <= WINDOW
+    assert len(line.outbox) == count
+    line.run()
+    assert line.handed == list(range(1, count + 1))
+    assert line.table.rows == {}
+
+
+def test_messages_that_come_while_rows_are_read() -> None:
+    line = Line()
+    total = 2 * WINDOW
+    for number in range(1, WINDOW + 100):
+        line.arrive(number, stored=True)
+    for number in range(WINDOW + 100, total + 1):
+        line.pump()
+        for known in list(line.outbox._in_flight):
+            line.outbox.acknowledged(known)
+        line.arrive(number, stored=True)
+        line.table.answer()
+    line.run()
+    assert line.handed == list(range(1, total + 1))
+
+
+def test_a_row_read_before_its_command_comes_is_one_message() -> None:
+    line = Line(_message(1, stored=True), backlog=1)
+    line.table.rows[2] = _message(2, stored=True)  # committed, the command still on its way
+    line.pump()
+    line.table.answer()
+    line.pump()
+    line.outbox.add(_message(2, stored=True))
+    line.run()
+    assert line.handed == [1, 2]
+
+
+def test_a_row_that_passes_by_while_the_last_page_is_read_is_not_forgotten() -> None:
+    line = Line(backlog=1)
+    line.pump()  # asks for a page: the database finds none
+    line.arrive(3, stored=True)
+    line.table.answer()
+    line.run()
+    assert line.handed == [3]
+
+
+def test_a_row_with_a_lower_id_that_comes_too_late_for_the_page_is_not_forgotten() -> None:
+    line = Line(_message(1, stored=True), _message(3, stored=True), backlog=2)
+    line.pump()  # asks for a page
+    line.arrive(2, stored=True)  # two SIP workers wrote 2 and 3 at the same time
+    line.table.answer()
+    line.run()
+    assert line.handed == [1, 2, 3]
+
+
+def test_a_database_that_fails_is_asked_again() -> None:
+    line = Line(_message(1, stored=True), backlog=1)
+    line.table.fails = True
+    line.pump()
+    line.table.answer()
+    assert line.handed == []
+    line.table.fails = False
+    line.run()
+    assert line.handed == [1]
+
+
+def test_retried_rows_are_read() -> None:
+    line = Line()
+    line.arrive(10)
+    line.table.rows[4] = _message(4, stored=True)
+    line.outbox.learn_of_rows(1)
+    line.run()
+    assert sorted(line.handed) == [4, 10]
+
+
+def test_rows_learned_of_while_much_waits() -> None:
+    line = Line()
+    for number in range(100, 100 + WINDOW):
+        line.arrive(number, stored=True)
+    line.table.rows[4] = _message(4, stored=True)
+    line.outbox.learn_of_rows(WINDOW + 1)
+    line.run()
+    assert line.handed == [4, *range(100, 100 + WINDOW)]
+    assert line.table.rows == {}
+
+
+def test_way() -> None:
+    line = Line()
+    seen = [line.outbox.way]
+    line.arrive(1)
+    line.pump()
+    seen.append(line.outbox.way)
+    line.now += STALL_SECONDS + 0.1  # the server does not answer
+    seen.append(line.outbox.way)
+    line.outbox.acknowledged(_message(1).ident)
+    seen.append(line.outbox.way)
+    line.outbox.learn_of_rows(1)
+    seen.append(line.outbox.way)
+    assert seen == [Way.DIRECT, Way.DIRECT, Way.QUEUE, Way.DIRECT, Way.QUEUE]
+
+
+def test_without_acknowledgements_time_settles_it() -> None:
+    line = Line()
+    line.arrive(1)
+    line.pump()
+    line.outbox.unconfirmed(_message(1).ident)
+    line.now += STALL_SECONDS + 0.1
+    assert line.outbox.way is Way.DIRECT
+    assert line.outbox.sweep() == []
+    line.now += SETTLED_SECONDS
+    assert line.outbox.sweep() == [_message(1).ident]
+
+
+def test_remove() -> None:
+    line = Line()
+    for number in range(1, MOST_IN_FLIGHT + 3):
+        line.arrive(number)
+    line.pump()
+    assert not line.outbox.remove(1)  # in flight: nobody can say
+    assert line.outbox.remove(MOST_IN_FLIGHT + 1)
+    assert line.outbox.remove(999)
+    line.run()
+    assert MOST_IN_FLIGHT + 1 not in line.handed
+    assert MOST_IN_FLIGHT + 2 in line.handed
+
+
+def test_the_limits_make_sense() -> None:
+    assert MOST_IN_FLIGHT < outbox_module.MOST_WAITING_DIRECT < WINDOW

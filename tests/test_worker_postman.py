@@ -1,0 +1,460 @@
+"""The order of what goes to SIP users, and what becomes of each letter by the answer that Kamailio's routes give."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from purple_bridge.addresses import SipAddress
+from purple_bridge.db.silo import StoredMessage
+from purple_bridge.libpurple import glib
+from purple_bridge.worker import postman as postman_module
+from purple_bridge.worker.postman import Letter, Postman
+from purple_bridge.worker.typist import Typist
+from purple_bridge.worker.uac import UserAgentClient, open_socket
+from tests.agents.sip import Request
+from tests.loops import run_for, run_until
+from tests.sip_listener import Listener
+
+BOB = SipAddress.parse("sip:bob*jabber.org@xmpp.im.example.org")
+ALICE, CAROL = "alice@example.org", "carol@example.org"
+CPIM = "message/cpim"
+
+
+class Office:
+    """A postman, the routes that answer it, and what it stored and gave up."""
+
+    def __init__(self, listener: Listener, opened: socket.socket) -> None:
+        self.listener = listener
+        self.client = UserAgentClient(opened)
+        self.postman = Postman(self.client, self._store, self._failed)
+        self.stored: list[StoredMessage] = []
+        self.failed: list[tuple[Letter, int, str]] = []
+        self.database_works = True
+        self.attempts = 0
+        self._seen = 0
+
+    def _store(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
+        self.attempts += 1
+        works = self.database_works
+        self.stored += messages if works else []
+        glib.call_soon(lambda: done(works))
+
+    def _failed(self, letter: Letter, status: int, reason: str) -> None:
+        self.failed.append((letter, status, reason))
+
+    def post(self, body: str, user: str = ALICE, **more: Any) -> Letter:
+        letter = Letter(BOB, user, body.encode(), **more)
+        self.postman.post(letter)
+        return letter
+
+    def next(self, timeout: float = 5.0) -> Request:
+        """The next request; it is left unanswered."""
+        self._seen += 1
+        return self.listener.wait(self._seen, timeout)[self._seen - 1]
+
+    def answer_next(self, status: int, reason: str = "OK") -> Request:
+        request = self.next()
+        self.listener.answer(request, status, reason)
+        return request
+
+    def nothing_more(self) -> bool:
+        run_for(0.15)
+        return len(self.listener.read()) == self._seen
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    listener = Listener()
+    opened = open_socket(listener.address)
+    made = Office(listener, opened)
+    yield made
+    glib.remove(made.client._reading)
+    for transaction in made.client._transactions.values():
+        glib.remove(transaction.timer)
+    for writing in made.postman._typist._writing.values():
+        glib.remove(writing.timer)
+    opened.close()
+    listener.close()
+
+
+# ---- the order
+
+
+def test_one_is_outstanding_for_each_user(office: Office) -> None:
+    """RFC 3428 §8."""
+    for number in range(3):
+        office.post(f"alice {number}")
+    office.post("carol 0", CAROL)
+    assert [office.next().body, office.next().body] == [b"alice 0", b"carol 0"]
+    assert office.nothing_more()
+    assert office.postman.waiting == 4
+    alice, carol = office.listener.read()
+    office.listener.answer(carol, 200)
+    office.listener.answer(alice, 202)
+    assert office.answer_next(200).body == b"alice 1"
+    assert office.answer_next(200).body == b"alice 2"
+    run_until(lambda: office.postman.waiting == 0, "all answered")
+    assert (office.failed, office.stored) == ([], [])
+
+
+def test_the_headers(office: Office) -> None:
+    office.post("x", written_at=1_700_000_000, subject="Grüße\r\nX: y", language="de-CH")
+    request = office.answer_next(200)
+    assert request.uri == "sip:alice@example.org;proto=purple"
+    assert re.fullmatch(r"<sip:bob\*jabber\.org@xmpp\.im\.example\.org>;tag=\w+", request.headers["From"])
+    assert request.headers["To"] == "<sip:alice@example.org>"
+    assert request.headers["Content-Type"] == "text/plain;charset=utf-8"
+    assert request.headers["Date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
+    assert request.headers["Subject"] == "Grüße X: y"
+    assert request.headers["Content-Language"] == "de-CH"
+    office.post("y", language="x\r\ny", subject="")
+    request = office.answer_next(200)
+    assert not {"Date", "Subject", "Content-Language", "Contact"} & set(request.headers)
+
+
+def test_a_letter_that_cannot_be_written_fails_and_the_next_goes(office: Office) -> None:
+    bad = office.post("x", content_type="text/plain\r\nRoute: <sip:evil>")
+    office.post("y")
+    assert office.answer_next(200).body == b"y"
+    assert [(letter, status) for letter, status, _ in office.failed] == [(bad, 400)]
+
+
+def test_what_cannot_be_written_does_not_stop_what_is_kept(office: Office) -> None:
+    office.post("x")
+    bad = office.post("y", content_type="no type")
+    office.post("z")
+    office.answer_next(480, "Nobody")
+    run_until(lambda: office.stored, "the rows")
+    assert [message.body for message in office.stored] == [b"x", b"z"]
+    assert office.failed == [(bad, 480, "Nobody")]
+
+
+def test_an_error_of_the_one_who_is_told_stops_nothing(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(_letter: Letter, _status: int, _reason: str) -> None:
+        raise RuntimeError("no way to tell")
+
+    monkeypatch.setattr(office.postman, "_failed", raises)
+    office.post("x")
+    office.post("y")
+    office.answer_next(404)
+    assert office.answer_next(200).body == b"y"
+
+
+# ---- too large for a phone over UDP
+
+
+def test_parts(office: Office) -> None:
+    """Before anything later for that user, each small enough with what Kamailio adds."""
+    text = "Straße 👩‍👩‍👧 " * 200
+    office.post(text, subject="long")
+    office.post("after")
+    office.answer_next(513, "Message Too Large")
+    parts = []
+    while (request := office.answer_next(200)).body != b"after":
+        assert ";size=any" in request.uri
+        parts.append(request.body.decode())
+        assert len(office.listener.datagrams[-1]) <= 1300 - 300
+    assert "".join(parts) == text
+    assert len(parts) == len({request.headers["Call-ID"] for request in office.listener.read()}) - 2
+
+
+def test_what_is_no_text_stays_whole(office: Office) -> None:
+    office.post("x" * 3000, content_type=CPIM)
+    office.answer_next(513)
+    again = office.answer_next(200)
+    assert (again.body, ";size=any" in again.uri) == (b"x" * 3000, True)
+    assert office.nothing_more()
+
+
+def test_a_phone_that_finds_it_too_large_itself(office: Office) -> None:
+    letter = office.post("x" * 3000, content_type=CPIM)
+    office.answer_next(513)
+    office.answer_next(513, "Too Large")
+    run_until(lambda: office.failed, "the failure")
+    assert office.failed == [(letter, 513, "Too Large")]
+
+
+def test_a_part_that_is_refused_ends_the_letter(office: Office) -> None:
+    letter = office.post("x" * 3000)
+    office.post("after")
+    office.answer_next(513)
+    office.answer_next(200)
+    office.answer_next(415, "Unsupported Media Type")
+    assert office.answer_next(200).body == b"after"
+    assert office.failed == [(letter, 415, "Unsupported Media Type")]
+
+
+# ---- no phone is there
+
+
+@pytest.mark.parametrize("status", [408, 430, 477, 478, 480, 500, 503, 504])
+def test_nobody_there(office: Office, status: int) -> None:
+    """All that waits for the user is kept at once, and the gateway asks for a phone that registered meanwhile."""
+    before = int(time.time())
+    office.post("first", written_at=1_700_000_000)
+    office.post("second", subject="s", language="en")
+    office.post("third", content_type=CPIM)
+    office.answer_next(status)
+    question = office.next()
+    now = int(time.time())
+    assert question.method == "OPTIONS"
+    since = int(re.fullmatch(r"sip:alice@example\.org;proto=purple;since=(\d+)", question.uri)[1])  # type: ignore[index]
+    assert before <= since + (1 if status == 480 else -1) <= now
+    first, second, third = office.stored
+    assert [message.body for message in office.stored] == [b"first", b"second", b"third"]
+    assert (first.src_addr, first.dst_addr) == (BOB.uri, "sip:alice@example.org")
+    assert (first.username, first.domain) == ("alice", "example.org")
+    assert first.inc_time == 1_700_000_000
+    assert before <= second.inc_time <= now
+    assert first.exp_time - second.inc_time == pytest.approx(7 * 24 * 3600, abs=2)
+    assert second.extra_hdrs == "Subject: s\r\nContent-Language: en\r\n"
+    assert (first.ctype, third.ctype) == ("text/plain;charset=utf-8", CPIM)
+    office.post("behind")
+    assert office.nothing_more(), "it must not overtake what is delivered because of the question"
+    office.listener.answer(question, 480)
+    assert office.answer_next(200).body == b"behind"
+    assert office.failed == []
+
+
+def test_long_texts_are_kept_in_parts(office: Office) -> None:
+    """Alike as the parts are, none is lost."""
+    office.post("x" * 5000)
+    office.answer_next(480)
+    run_until(lambda: office.stored, "the rows")
+    assert b"".join(message.body for message in office.stored) == b"x" * 5000
+    assert max(len(message.body) for message in office.stored) < 1000
+
+
+def test_the_parts_that_were_taken_are_not_kept(office: Office) -> None:
+    office.post("x" * 1500 + "y" * 10)
+    office.answer_next(513)
+    taken = office.answer_next(200).body
+    office.answer_next(408)
+    run_until(lambda: office.stored, "the rows")
+    assert taken + b"".join(message.body for message in office.stored) == b"x" * 1500 + b"y" * 10
+
+
+def test_what_is_not_to_be_kept_fails(office: Office) -> None:
+    lost = office.post("for now only", keep=False)
+    office.post("for later")
+    also_lost = office.post("for now only, too", keep=False)
+    office.answer_next(480, "Temporarily Unavailable")
+    run_until(lambda: office.stored, "the rows")
+    assert [message.body for message in office.stored] == [b"for later"]
+    assert office.failed == [(lost, 480, "Temporarily Unavailable"), (also_lost, 480, "Temporarily Unavailable")]
+
+
+def test_a_sender_with_an_address_too_long_for_the_table(office: Office) -> None:
+    sender = SipAddress("x" * 300, "xmpp.im.example.org")
+    letter = Letter(sender, ALICE, b"x")
+    office.postman.post(letter)
+    office.post("next")
+    office.answer_next(480, "Nobody")
+    run_until(lambda: office.stored, "the rows")
+    assert office.failed == [(letter, 480, "Nobody")]
+    assert [message.body for message in office.stored] == [b"next"]
+
+
+def test_a_database_that_fails_for_a_while(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postman_module, "STORE_AGAIN", (0.1, 0.1, 0.1))
+    office.database_works = False
+    office.post("x")
+    office.answer_next(480)
+    run_until(lambda: office.attempts == 2, "another attempt")
+    office.database_works = True
+    run_until(lambda: office.stored, "the row")
+    assert office.attempts == 3
+    assert office.failed == []
+
+
+def test_a_database_that_stays_away(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postman_module, "STORE_AGAIN", (0.05, 0.05))
+    office.database_works = False
+    letters = [office.post("x" * 2000), office.post("y")]
+    office.answer_next(480, "Nobody")
+    run_until(lambda: office.failed, "the failure")
+    assert office.failed == [(letter, 480, "Nobody") for letter in letters]
+    office.post("z")
+    assert office.answer_next(200).body == b"z"
+
+
+def test_the_end_of_the_process(office: Office) -> None:
+    """All that no phone has taken yet is kept, and what still comes."""
+    office.post("taken")
+    office.post("outstanding")
+    office.post("x" * 3000)
+    office.post("for now only", keep=False)
+    office.post("to carol", CAROL)
+    office.answer_next(200)
+    office.next()
+    outstanding = office.next()
+    office.postman.close()
+    office.post("late")
+    bodies = b"|".join(message.body for message in office.stored)
+    assert bodies.replace(b"x|x", b"xx") in (
+        b"outstanding|" + b"x" * 3000 + b"|to carol|late",
+        b"to carol|outstanding|" + b"x" * 3000 + b"|late",
+    )
+    rows = len(office.stored)
+    office.listener.answer(outstanding, 480)
+    assert office.nothing_more()
+    assert len(office.stored) == rows
+
+
+# ---- refused for good
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 415, 486, 488, 603, 606])
+def test_refused(office: Office, status: int) -> None:
+    origin = object()
+    letter = office.post("x", origin=origin)
+    office.post("y")
+    office.answer_next(status, "No, thanks")
+    assert office.answer_next(200).body == b"y"
+    assert office.failed == [(letter, status, "No, thanks")]
+    assert office.failed[0][0].origin is origin
+    assert office.stored == []
+
+
+# ---- typing notices (RFC 3994)
+
+
+def _state(request: Request) -> str:
+    assert request.headers["Content-Type"] == "application/im-iscomposing+xml"
+    return request.body.decode().partition("<state>")[2].partition("</state>")[0]
+
+
+def test_typing_and_not(office: Office) -> None:
+    office.postman.typing(BOB, ALICE, True)
+    active = office.answer_next(200)
+    assert _state(active) == "active"
+    assert b"<refresh>90</refresh>" in active.body
+    run_until(lambda: office.postman.waiting == 0, "the answer")
+    office.postman.typing(BOB, ALICE, True)
+    assert office.nothing_more(), "once is enough"
+    office.postman.typing(BOB, ALICE, False)
+    assert _state(office.answer_next(200)) == "idle"
+    office.postman.typing(BOB, ALICE, False)
+    assert office.nothing_more()
+
+
+def test_a_message_implies_idle(office: Office) -> None:
+    """§3.3"""
+    office.postman.typing(BOB, ALICE, True)
+    office.answer_next(200)
+    run_until(lambda: office.postman.waiting == 0, "the answer")
+    office.post("x")
+    office.answer_next(200)
+    run_until(lambda: office.postman.waiting == 0, "the answer")
+    office.postman.typing(BOB, ALICE, False)
+    assert office.nothing_more()
+
+
+def test_a_notice_never_waits(office: Office) -> None:
+    office.post("x")
+    office.postman.typing(BOB, ALICE, True)
+    office.answer_next(200)
+    assert office.nothing_more()
+
+
+def test_the_end_of_typing_is_told_after_what_is_outstanding(office: Office) -> None:
+    """Else the phone would show it for 90 s."""
+    office.postman.typing(BOB, ALICE, True)
+    office.postman.typing(BOB, ALICE, False)
+    other = SipAddress.parse("sip:dave@xmpp.im.example.org")
+    office.postman.post(Letter(other, ALICE, b"from another"))
+    assert _state(office.answer_next(200)) == "active"
+    assert office.answer_next(200).body == b"from another"
+    assert _state(office.answer_next(200)) == "idle"
+    assert office.nothing_more()
+    assert office.postman.waiting == 0
+
+
+def test_a_message_says_it_instead(office: Office) -> None:
+    office.postman.typing(BOB, ALICE, True)
+    office.postman.typing(BOB, ALICE, False)
+    office.post("x")
+    assert _state(office.answer_next(200)) == "active"
+    assert office.answer_next(200).body == b"x"
+    assert office.nothing_more()
+
+
+def test_a_notice_that_no_phone_takes_is_forgotten(office: Office) -> None:
+    office.postman.typing(BOB, ALICE, True)
+    office.answer_next(480)
+    assert office.nothing_more()
+    assert (office.failed, office.stored) == ([], [])
+    assert office.postman.waiting == 0
+
+
+def test_a_silent_phone_found_out_by_a_notice(office: Office) -> None:
+    """What was posted behind it is kept without another wait."""
+    office.postman.typing(BOB, ALICE, True)
+    office.next()
+    office.post("x")
+    office.listener.answer(office.listener.read()[0], 408)
+    run_until(lambda: office.stored, "the row")
+    assert office.next().method == "OPTIONS"
+
+
+def test_a_phone_that_does_not_know_notices(office: Office) -> None:
+    """§4: after a 415 none is sent; a phone that has registered since then is asked again."""
+    office.postman.typing(BOB, ALICE, True)
+    office.answer_next(415)
+    run_until(lambda: office.postman.waiting == 0, "the answer")
+    office.postman.typing(BOB, ALICE, False)
+    question = office.answer_next(480)
+    assert question.method == "OPTIONS"
+    assert int(question.uri.rpartition("=")[2]) > time.time() - 2
+    assert office.nothing_more()
+    office.postman.typing(BOB, ALICE, True)
+    assert office.answer_next(200).method == "OPTIONS"
+    assert _state(office.answer_next(200)) == "active"
+    office.postman.typing(BOB, ALICE, False)
+    assert _state(office.answer_next(200)) == "idle"
+
+
+def test_a_refusal_is_forgotten_after_an_hour(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.postman.typing(BOB, ALICE, True)
+    office.answer_next(415)
+    run_until(lambda: office.postman.waiting == 0, "the answer")
+    monkeypatch.setattr(postman_module, "FORGET_REFUSAL", 0.0)
+    office.postman.typing(BOB, ALICE, False)
+    assert _state(office.answer_next(200)) == "idle"
+
+
+def test_active_is_refreshed_until_it_has_lasted_too_long() -> None:
+    """§3.2; an IM contact that went away never says that it stopped."""
+    told: list[tuple[float, bool]] = []
+    started = time.monotonic()
+    typist = Typist(lambda _sender, _user, active: told.append((time.monotonic() - started, active)), 0.2, 0.5)
+    typist.typing(BOB, ALICE, True)
+    run_until(lambda: told[-1][1] is False, "idle")
+    assert [active for _, active in told] == [True, True, True, False]
+    assert [at for at, _ in told] == pytest.approx([0, 0.2, 0.4, 0.6], abs=0.15)
+    run_for(0.5)
+    assert len(told) == 4
+
+
+def test_who_types_to_whom_is_kept_apart() -> None:
+    told: list[tuple[str, str, bool]] = []
+    typist = Typist(lambda sender, user, active: told.append((sender.user, user, active)))
+    other = SipAddress.parse("sip:dave@xmpp.im.example.org")
+    for sender, user in ((BOB, ALICE), (BOB, CAROL), (other, ALICE)):
+        typist.typing(sender, user, True)
+    typist.typing(BOB, ALICE, False)
+    typist.wrote(BOB, CAROL)
+    typist.typing(other, ALICE, False)
+    assert told == [
+        ("bob*jabber.org", ALICE, True),
+        ("bob*jabber.org", CAROL, True),
+        ("dave", ALICE, True),
+        ("bob*jabber.org", ALICE, False),
+        ("dave", ALICE, False),
+    ]

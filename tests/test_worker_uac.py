@@ -1,0 +1,280 @@
+"""The worker's SIP client against a real UDP socket: RFC 3261 §17.1.2, and what is and is not a response to it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from purple_bridge.errors import BadRequest
+from purple_bridge.libpurple import glib
+from purple_bridge.worker import uac
+from purple_bridge.worker.uac import UserAgentClient, open_socket, parse_response
+from tests.loops import run_for, run_until
+from tests.sip_listener import Listener
+
+ALICE = "sip:alice@example.org;proto=purple"
+HEADERS = [
+    ("From", "<sip:bob@xmpp.im.example.org>;tag=1"),
+    ("To", "<sip:alice@example.org>"),
+    ("Content-Type", "text/plain;charset=utf-8"),
+]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def opened(listener: Listener) -> Iterator[socket.socket]:
+    made = open_socket(listener.address)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(opened: socket.socket) -> Iterator[UserAgentClient]:
+    made = UserAgentClient(opened)
+    yield made
+    glib.remove(made._reading)
+    for transaction in made._transactions.values():
+        glib.remove(transaction.timer)
+
+
+class Answers(list[tuple[int, str]]):
+    """What ``done`` was told."""
+
+    def done(self, status: int, reason: str) -> None:
+        self.append((status, reason))
+
+
+def test_the_request(client: UserAgentClient, listener: Listener, opened: socket.socket) -> None:
+    answers = Answers()
+    client.send(ALICE, HEADERS, "Grüße 🐄\r\n\r\nx".encode(), answers.done)
+    (request,) = listener.wait(1)
+    assert (request.method, request.uri) == ("MESSAGE", ALICE)
+    assert request.body == "Grüße 🐄\r\n\r\nx".encode()
+    assert request.headers["Content-Length"] == str(len(request.body))
+    assert request.headers["CSeq"] == "1 MESSAGE"
+    assert request.headers["Max-Forwards"] == "70"
+    assert "Contact" not in request.headers  # RFC 3428 §4
+    port = opened.getsockname()[1]
+    assert re.fullmatch(rf"SIP/2\.0/UDP 127\.0\.0\.1:{port};rport;branch=z9hG4bK\w{{20,}}", request.headers["Via"])
+    assert client.size(ALICE, HEADERS, request.body) == len(listener.datagrams[0])
+    assert client.waiting == 1
+    listener.answer(request, 202, "Accepted by Bob")
+    run_until(lambda: answers, "the answer")
+    assert answers == [(202, "Accepted by Bob")]
+    assert client.waiting == 0
+
+
+def test_every_request_has_a_branch_and_a_call_id_of_its_own(client: UserAgentClient, listener: Listener) -> None:
+    for _ in range(20):
+        client.send(ALICE, HEADERS, b"x", Answers().done)
+    requests = listener.wait(20)
+    for name in ("Via", "Call-ID"):
+        assert len({request.headers[name] for request in requests}) == 20
+
+
+@pytest.mark.parametrize("name", ["From", "Subject", "Content-Type"])
+def test_no_header_can_be_injected(client: UserAgentClient, name: str) -> None:
+    with pytest.raises(BadRequest):
+        client.send(ALICE, [*HEADERS, (name, "x\r\nRoute: <sip:evil.example>")], b"x", Answers().done)
+    assert client.waiting == 0
+
+
+@pytest.mark.parametrize("uri", ["sip:a@b SIP/2.0\r\nX: y", "sip:a b@c", "tel:1", "sip:<a>@b"])
+def test_no_request_uri_that_is_none(client: UserAgentClient, uri: str) -> None:
+    with pytest.raises(BadRequest):
+        client.send(uri, HEADERS, b"x", Answers().done)
+
+
+def test_unanswered_it_is_sent_again_in_growing_steps(client: UserAgentClient, listener: Listener) -> None:
+    """RFC 3261 §17.1.2.2, timer E: 500 ms, 1 s, 2 s, 4 s, the same octets each time."""
+    client.send(ALICE, HEADERS, b"x", Answers().done)
+    listener.wait(4)
+    steps = [later - earlier for earlier, later in zip(listener.times, listener.times[1:], strict=False)]
+    assert [round(step, 1) for step in steps] == pytest.approx([0.5, 1.0, 2.0], abs=0.2)
+    assert len(set(listener.datagrams)) == 1
+
+
+def test_a_provisional_response_slows_it_down(client: UserAgentClient, listener: Listener) -> None:
+    """§17.1.2.2, Proceeding: timer E is T2 from its next firing on."""
+    answers = Answers()
+    client.send(ALICE, HEADERS, b"x", answers.done)
+    (request,) = listener.wait(1)
+    listener.answer(request, 100, "Trying")
+    listener.wait(2)
+    run_for(2.0)
+    assert len(listener.read()) == 2
+    assert answers == []
+    listener.answer(request, 200)
+    run_until(lambda: answers, "the answer")
+
+
+def test_without_any_answer_it_is_408(
+    client: UserAgentClient, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uac, "TIMER_F", 1.2)
+    answers = Answers()
+    started = time.monotonic()
+    client.send(ALICE, HEADERS, b"x", answers.done)
+    run_until(lambda: answers, "timer F")
+    assert answers == [(408, "Request Timeout")]
+    assert time.monotonic() - started == pytest.approx(1.2, abs=0.3)
+    run_for(1.0)
+    sent = len(listener.read())
+    run_for(1.0)
+    assert len(listener.read()) == sent == 2
+    assert client.waiting == 0
+
+
+def test_nobody_listens(client: UserAgentClient, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says so by an error of the next call: nothing but timer F ends the transaction."""
+    monkeypatch.setattr(uac, "TIMER_F", 1.2)
+    listener.close()
+    answers = Answers()
+    for _ in range(3):
+        client.send(ALICE, HEADERS, b"x", answers.done)
+    run_until(lambda: len(answers) == 3, "timer F")
+    assert set(answers) == {(408, "Request Timeout")}
+
+
+def test_a_response_is_matched_by_branch_and_method(client: UserAgentClient, listener: Listener) -> None:
+    first, second = Answers(), Answers()
+    client.send(ALICE, HEADERS, b"1", first.done)
+    client.send(ALICE, HEADERS, b"2", second.done)
+    one, two = listener.wait(2)
+    listener.answer(one, 500, "no", method="OPTIONS")
+    listener.answer(two, 404, "Not Found")
+    run_until(lambda: second, "the answer")
+    assert (first, second) == ([], [(404, "Not Found")])
+    listener.answer(two, 200)
+    listener.answer(one, 200)
+    run_until(lambda: first, "the answer")
+    assert second == [(404, "Not Found")]
+
+
+def test_another_method(client: UserAgentClient, listener: Listener) -> None:
+    answers = Answers()
+    client.send(ALICE, HEADERS[:2], b"", answers.done, "OPTIONS")
+    (request,) = listener.wait(1)
+    assert (request.method, request.headers["CSeq"]) == ("OPTIONS", "1 OPTIONS")
+    listener.answer(request, 480)
+    run_until(lambda: answers, "the answer")
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [b"", b"\0\xff", b"SIP/2.0 200\r\n\r\n", b"SIP/2.0 999 x\r\nVia: ;branch=a\r\nCSeq: 1 MESSAGE\r\n\r\n", b"MESSAGE"],
+)
+def test_malformed_datagrams_are_ignored(client: UserAgentClient, listener: Listener, datagram: bytes) -> None:
+    answers = Answers()
+    client.send(ALICE, HEADERS, b"x", answers.done)
+    (request,) = listener.wait(1)
+    listener.send(datagram)
+    listener.answer(request, 200)
+    run_until(lambda: answers, "the answer")
+    assert answers == [(200, "OK")]
+
+
+def test_another_socket_is_not_heard(client: UserAgentClient, listener: Listener) -> None:
+    answers = Answers()
+    client.send(ALICE, HEADERS, b"x", answers.done)
+    (request,) = listener.wait(1)
+    stranger = Listener()
+    stranger.client = listener.client
+    stranger.answer(request, 200)
+    run_for(0.2)
+    assert answers == []
+    stranger.close()
+
+
+def test_compact_and_folded_forms() -> None:
+    response = parse_response(
+        b"SIP/2.0 200 \xc3\xa4\r\nv: SIP/2.0/UDP 1.2.3.4:5;rport=6; Branch = z9hG4bKx;received=1.2.3.4\r\n"
+        b"cseq :  7   MESSAGE\r\n\r\nVia: SIP/2.0/UDP h;branch=other"
+    )
+    assert response == uac.Response(200, "ä", "z9hG4bKx", "MESSAGE")
+
+
+def test_what_the_receiver_has_no_room_for_waits(client: UserAgentClient, listener: Listener) -> None:
+    """Kamailio's socket holds 212,992 octets; what it cannot hold would be lost until timer E."""
+    answers = Answers()
+    for number in range(500):
+        client.send(ALICE, HEADERS, str(number).encode() * 300, answers.done)
+    run_for(0.1)
+    assert 40 < len(listener.read()) < 100
+    answered: set[str] = set()
+
+    def answer_all() -> bool:
+        for request in listener.read():
+            if request.headers["Via"] not in answered:
+                answered.add(request.headers["Via"])
+                listener.answer(request, 200)
+        return len(answers) == 500
+
+    run_until(answer_all, "all answers")
+    assert len(listener.datagrams) == 500, "something was sent twice"
+    bodies = [request.body for request in listener.read()]
+    assert bodies == [str(number).encode() * 300 for number in range(500)]
+
+
+def test_silent_phones_do_not_stop_the_others(client: UserAgentClient, listener: Listener) -> None:
+    """A request that is unanswered for 500 ms is with Kamailio, no longer in its buffer."""
+    for _ in range(150):
+        client.send(ALICE, HEADERS, b"x" * 1000, Answers().done)
+    assert len(listener.read()) < 150
+    run_until(lambda: len({request.headers["Via"] for request in listener.read()}) == 150, "all requests", 3)
+
+
+def test_more_than_a_datagram_holds_is_513(client: UserAgentClient) -> None:
+    answers = Answers()
+    client.send(ALICE, HEADERS, b"x" * 70_000, answers.done)
+    assert answers == [], "done is never called from within send"
+    run_until(lambda: answers, "the answer")
+    assert answers == [(513, "Message Too Large")]
+
+
+def test_a_full_socket_is_waited_for(listener: Listener, opened: socket.socket) -> None:
+    """A socket that takes nothing for a while: a Unix pair stands in, since UDP on loopback never blocks."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.setblocking(False)
+    far.setblocking(False)
+    client = UserAgentClient(_Sending(opened, near))  # type: ignore[arg-type]
+    for number in range(60):
+        client.send(ALICE, HEADERS, str(number).encode(), Answers().done)
+    run_for(0.1)
+    received: list[bytes] = []
+
+    def read() -> bool:
+        with suppress(BlockingIOError):
+            while True:
+                received.append(far.recv(65536))
+        return len(received) >= 60
+
+    read()
+    assert 0 < len(received) < 60, "the pair took all at once, or this tests nothing"
+    run_until(read, "the others", 3)
+    assert [datagram.rpartition(b"\r\n\r\n")[2] for datagram in received[:60]] == [b"%d" % n for n in range(60)]
+    glib.remove(client._reading)
+    for transaction in client._transactions.values():
+        glib.remove(transaction.timer)
+    near.close()
+    far.close()
+
+
+class _Sending:
+    """A UDP socket whose datagrams go into a Unix socket pair, which blocks after a few."""
+
+    def __init__(self, opened: socket.socket, near: socket.socket) -> None:
+        self.getsockname = opened.getsockname
+        self.fileno, self.send, self.recv = near.fileno, near.send, near.recv
