@@ -198,15 +198,16 @@ def test_what_comes_while_the_phone_is_off(office: Gateway, make_phone: MakePhon
 
 
 def test_what_is_kept_on_each_database(any_gateway: Gateway, prosody: Prosody) -> None:
-    any_gateway.add_xmpp_account("bob", prosody, "dave")
+    prosody.add_user("keeper", PASSWORD)
+    any_gateway.add_xmpp_account("bob", prosody, "keeper")
     publisher = any_gateway.phone("bob", register=False)
-    any_gateway.publish_until_seen(publisher, "bob", "dave@localhost")
-    any_gateway.wait_state("dave@localhost", "online")
+    any_gateway.publish_until_seen(publisher, "bob", "keeper@localhost")
+    any_gateway.wait_state("keeper@localhost", "online")
     bob = any_gateway.xmpp_user(prosody, "bob")
     texts = ['it\'s \\ "äöü" 😀; -- %s', _long_text(3_000), "\n"]
     for text in texts:
-        bob.send("dave@localhost", text)
-    _wait_kept(any_gateway, 5)
+        bob.send("keeper@localhost", text)
+    wait_until(lambda: _kept(any_gateway) > len(texts) and _settled(any_gateway), 20, "all of them kept")
     phone = any_gateway.phone("bob")
     _wait_texts(phone, "".join(texts))
     wait_until(lambda: _kept(any_gateway) == 0, 15, "the rows are gone")
