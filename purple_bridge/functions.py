@@ -13,6 +13,7 @@ Nothing here waits for an IM network.
 
 from __future__ import annotations
 
+import binascii
 import logging
 import re
 import time
@@ -41,6 +42,7 @@ from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.errors import (
     BadRequest,
+    BodyTooLarge,
     GatewayError,
     NoAccount,
     NoContact,
@@ -60,6 +62,7 @@ DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4
 PIDF_TYPE = "application/pidf+xml"
 RANKS = 1024  # processes of one Kamailio
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
+MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
 
 
 class Numbers:
@@ -221,7 +224,7 @@ class PurpleFunctions:
             recipient=destination.uri,
             html=said.html,
             subject=self._text("$hdr(Subject)").strip(),
-            language=self._text("$hdr(Content-Language)").strip(),
+            language=self._text("$hdr(Content-Language)").partition(",")[0].strip(),
             message_id=said.message_id,
             wants=said.wants,
             date_time=said.date_time,
@@ -381,11 +384,17 @@ class PurpleFunctions:
         return self._text("$hdr(Event)").partition(";")[0].strip().lower()
 
     def _body(self) -> bytes:
-        """The body's octets: KEMI hands over text, so what is not UTF-8 comes hexadecimal."""
+        """The body's octets: KEMI hands over text, so what is not UTF-8 comes as base64.
+
+        Raises BodyTooLarge: what a transformation makes has at most 65,535 octets, and of three it makes four.
+        """
         try:
             return self._text("$rb").encode()
         except UnicodeDecodeError:
-            return bytes.fromhex(self._text("$(rb{s.encode.hexa})"))
+            encoded = self._text("$(rb{s.encode.base64})")
+        if not encoded:
+            raise BodyTooLarge(f"more than {MAX_NOT_UTF_8} octets can be sent as UTF-8 only")
+        return binascii.a2b_base64(encoded)
 
     def _expires(self, default: int = DEFAULT_EXPIRES) -> int:
         """RFC 3261 §20.19: seconds; for a value that is missing or cannot be read the default counts."""

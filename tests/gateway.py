@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, func, insert, select, update
 
 from purple_bridge.control_client import ask
 from purple_bridge.db.engine import make_engine
-from purple_bridge.db.tables import purplemap_table
+from purple_bridge.db.tables import purplemap_table, silo
 from tests.agents.irc import IrcUser
 from tests.agents.phone import Phone
 from tests.agents.pidf import pidf
@@ -63,22 +63,28 @@ class Gateway:
         self._chat_clients.close()
 
     # ------------------------------------------------------------ accounts
+    def add_user(self, user: str) -> None:
+        """A SIP user, who can register at once."""
+        self.kamailio.add_users({user: PASSWORD})
+
     def add_account(
         self, user: str, protocol: str, ext_user: str, password: str | None = PASSWORD, **options: bool | int | str
     ) -> None:
         row = {"sip_user": sip(user), "ext_prot": protocol, "ext_user": ext_user, "ext_pass": password}
         self._execute(insert(self._table()).values(**row, ext_options=json.dumps(options)))
 
-    def add_xmpp_account(self, user: str, prosody: Prosody, name: str | None = None) -> None:
+    def add_xmpp_account(self, user: str, prosody: Prosody, name: str | None = None, **more: bool | int | str) -> None:
         options: dict[str, Any] = {
             "connect_server": "127.0.0.1",
             "port": prosody.port,
             "connection_security": "opportunistic_tls",
+            **more,
         }
         self.add_account(user, "prpl-jabber", f"{name or user}@{prosody.domain}", **options)
 
-    def add_irc_account(self, user: str, ngircd: Ngircd, nick: str) -> None:
-        self.add_account(user, "prpl-irc", f"{nick}@127.0.0.1", None, port=ngircd.port)
+    def add_irc_account(self, user: str, ngircd: Ngircd, nick: str, **more: bool | int | str) -> None:
+        options: dict[str, Any] = {"port": ngircd.port, **more}
+        self.add_account(user, "prpl-irc", f"{nick}@127.0.0.1", None, **options)
 
     def set_password(self, ext_user: str, password: str) -> None:
         table = self._table()
@@ -115,17 +121,25 @@ class Gateway:
         wait_until(lambda: self.account(ext_user)["state"] == state, timeout, f"{ext_user} {state}")
         return self.account(ext_user)
 
+    def kept_messages(self) -> int:
+        """How many messages, or parts of one, lie in the database until their phone registers."""
+        engine = make_engine(self.kamailio.db_url)
+        with engine.connect() as connection:
+            count = connection.execute(select(func.count()).select_from(silo)).scalar_one()
+        engine.dispose()
+        return int(count)
+
     # ------------------------------------------------------------ people around it
-    def phone(self, user: str, register: bool = True) -> Phone:
+    def phone(self, user: str, register: bool = True, transport: str = "udp") -> Phone:
         """A phone of this user, registered."""
-        phone = self._phones.enter_context(Phone(sip(user), PASSWORD, ("127.0.0.1", self.kamailio.port)))
+        phone = self._phones.enter_context(Phone(sip(user), PASSWORD, ("127.0.0.1", self.kamailio.port), transport))
         if register:
             assert phone.register().status == 200
         return phone
 
-    def online_phone(self, user: str, ext_user: str) -> Phone:
+    def online_phone(self, user: str, ext_user: str, transport: str = "udp") -> Phone:
         """A phone that has published its presence and whose account is signed on."""
-        phone = self.phone(user)
+        phone = self.phone(user, transport=transport)
         self.publish_until_seen(phone, user, ext_user)
         self.wait_state(ext_user, "online")
         return phone
@@ -139,12 +153,10 @@ class Gateway:
 
         wait_until(seen, 10, f"the row of {ext_user}")
 
-    def xmpp_user(self, prosody: Prosody, name: str) -> XmppUser:
+    def xmpp_user(self, prosody: Prosody, name: str, resource: str = "") -> XmppUser:
         """A chat client of this user, online, with an empty contact list policy of its own."""
-        client = self._chat_clients.enter_context(
-            XmppUser(f"{name}@{prosody.domain}", PASSWORD, ("127.0.0.1", prosody.port))
-        )
-        return client.connect()
+        jid = f"{name}@{prosody.domain}" + (f"/{resource}" if resource else "")
+        return self._chat_clients.enter_context(XmppUser(jid, PASSWORD, ("127.0.0.1", prosody.port)))
 
     def irc_user(self, ngircd: Ngircd, nick: str) -> IrcUser:
         return self._chat_clients.enter_context(IrcUser(nick, ("127.0.0.1", ngircd.port)))

@@ -258,6 +258,7 @@ def test_a_prompt_on_a_terminal_shows_no_password(purplectl: Purplectl, tmp_path
         ("auth_plain_in_clear=1", True),
         ("auth_plain_in_clear=no", False),
         ("auth_plain_in_clear=0", False),
+        ("typing=false", False),
         ("connect_server=a=b", "a=b"),
         ("connect_server=", ""),
         ("connection_security=opportunistic_tls", "opportunistic_tls"),
@@ -275,12 +276,12 @@ def test_options_have_the_declared_type(text: str, value: object, purplectl: Pur
     ("protocol", "option", "error"),
     [
         ("prpl-nothing", "port=1", "no protocol 'prpl-nothing'; there are: prpl-irc, prpl-jabber, gtalk"),
-        (JABBER, "prot=1", "there are: auth_plain_in_clear, connect_server, connection_security, port"),
+        (JABBER, "prot=1", "there are: auth_plain_in_clear, connect_server, connection_security, port, typing"),
         (JABBER, "port", "write NAME=VALUE"),
         (JABBER, "port=many", "takes a number"),
         (JABBER, "auth_plain_in_clear=perhaps", "takes true or false"),
         (JABBER, "connection_security=none", "is one of require_tls, opportunistic_tls"),
-        ("prpl-irc", "connect_server=x", "there are: port"),
+        ("prpl-irc", "connect_server=x", "there are: port, typing"),
     ],
 )
 def test_what_the_plugin_does_not_declare(protocol: str, option: str, error: str, purplectl: Purplectl) -> None:

@@ -5,6 +5,7 @@ KSR is a stand-in that holds one request's values and records replies; mapping, 
 
 from __future__ import annotations
 
+import binascii
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from purple_bridge.content import ACCEPTED, MAX_BODY
 from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
-from purple_bridge.functions import PurpleFunctions
+from purple_bridge.functions import MAX_NOT_UTF_8, PurpleFunctions
 from purple_bridge.presence import Show
 from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
@@ -86,8 +87,9 @@ class Pv:
     def get(self, name: str) -> str | None:
         if name == "$rb" and self.body is not None:
             return self.body.decode()  # Kamailio's module raises UnicodeDecodeError here, too
-        if name == "$(rb{s.encode.hexa})":
-            return (self.body or b"").hex()
+        if name == "$(rb{s.encode.base64})":
+            encoded = binascii.b2a_base64(self.body or b"", newline=False).decode()
+            return encoded if len(encoded) < 65_536 else None
         return self.values[name]
 
 
@@ -377,7 +379,7 @@ def test_typing_and_receipts_do_not_wait(gateway: Gateway) -> None:
     assert gateway.message(typing, cT=composing_type) == 1
     assert gateway.message(report[1], cT=report[0]) == 1
     account = ("prpl-jabber", "alice@xmpp.example", "bob@xmpp.example")
-    assert gateway.commands == [Typing(*account, active=True), Delivered(*account, "stanza-1")]
+    assert gateway.commands == [Typing(*account, active=True, refresh=90), Delivered(*account, "stanza-1")]
 
 
 @pytest.mark.parametrize(
@@ -410,6 +412,7 @@ def test_who_cannot_write_to_whom(gateway: Gateway, values: dict[str, str], code
         (None, "text/plain", -400),
         ("", "text/plain", -400),
         ("x" * (MAX_BODY + 1), "text/plain", -413),
+        (b"\xfc" * (MAX_NOT_UTF_8 + 1), "text/plain;charset=iso-8859-1", -413),
         ("<b>x</b>", "text/x-markdown", -415),
         ("x", "message/cpim", -400),
         ("x", "application/im-iscomposing+xml", -400),
@@ -441,6 +444,7 @@ def test_a_wrong_type_is_told_what_is_right(gateway: Gateway) -> None:
         (b"Gr\xfc\xdfe", "text/plain;charset=iso-8859-1", "Grüße"),
         (b"Gr\xfc\xdfe", 'TEXT/Plain; charset="latin1"', "Grüße"),
         ("Grüße".encode("utf-16"), "text/plain;charset=utf-16", "Grüße"),
+        (b"\xfc" * MAX_NOT_UTF_8, "text/plain;charset=iso-8859-1", "ü" * MAX_NOT_UTF_8),
     ],
 )
 def test_bodies_that_can(gateway: Gateway, body: str | bytes, content_type: str | None, text: str) -> None:

@@ -29,103 +29,19 @@ from purple_bridge.libpurple.irc import (
 )
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
+from tests import bodies
 from tests.agents.irc import IrcUser
+from tests.bodies import NICK, NOTHING_IN_IRC, READ_IN_IRC, WORDS, are_pieces, trimmed
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
 from tests.purple_client import IRC, Recorder, started, wait_online
 from tests.servers.ngircd import Ngircd
 
 ROOM = 300
-LONG = "".join(f"{number} " for number in range(1000))[:4000]
-UNBROKEN = "x" * 1500
-
-# what a phone writes -> the lines that the contact reads
-EXACT = (
-    "Hello",
-    "x < y & z > 'w' \"v\"",
-    "<b>bold</b> <script>alert(1)</script> <br/> <!-- no -->",
-    "&lt;b&gt; &amp; &nbsp; &#65; &quot; &apos;",
-    "<a href='http://example.org'>link</a>",
-    "http://example.org/?a=b&c=d#e <mailto:bob@example.org> www.example.org",
-    "  two spaces before,  between  and after  ",
-    "tab\tin\tthe middle\tand after\t",
-    ":colon",
-    "::two colons",
-    ": colon and space",
-    "a :b :c",
-    "/quit",
-    "/quit now",
-    "/join #x",
-    "/msg bob hi",
-    "/nick other",
-    "/ME shouts",
-    "/mean",
-    "/me",
-    "/me ",
-    "//me",
-    "/",
-    "QUIT :bye",
-    "PRIVMSG bob :hi",
-    "PING purple-1",
-    "\x02bold\x0f \x034,5red\x03 \x1ditalic",  # formatting is the writer's own choice
-    "\x07 bell \x1b[31m escape \x7f",
-    "%s %n %d %%",
-    "\\ \\n \\0 {} $HOME `id` ;",
-    "äöüß ÄÖÜ éèê ñ",
-    "Привет, мир",
-    "日本語のテキスト",
-    "שלום עולם",
-    "مرحبا \u200fبالعالم\u200e!",  # noqa: RUF001
-    "🐄 👩‍👩‍👧‍👦 👍🏽 🇩🇪 ❤️",
-    "e\u0301 a\u0308 n\u0303 o\u0302\u0323",
-    "Z\u0351\u036b\u0343a\u0329\u0321\u0353",
-    "zero\u200bwidth\u00a0no-break\u00adhyphen",
-    "\u2028 line separator \u2029 paragraph \x85 next \x0b vertical \x0c form",
-    "\ufeffmark \ufffd replacement \U0010fffd private",
-    "ı İ ß ſ K",  # noqa: RUF001
-    "0",
-    "#channel @nick +v",
-    "1" * 300,
-)
-CHANGED = (
-    ("one\r\ntwo\nthree\rfour", ["one", "two", "three", "four"]),
-    ("paragraph\r\n\r\n\nparagraph", ["paragraph", "paragraph"]),
-    ("\r\nfirst\r\n", ["first"]),
-    ("one\n \t\ntwo", ["one", "two"]),
-    ("  indented\n    more", ["  indented", "    more"]),
-    ("hi\r\nQUIT :bye\r\nJOIN #x", ["hi", "QUIT :bye", "JOIN #x"]),
-    ("nul\x00 gone", ["nul gone"]),
-    ("\x01VERSION\x01", ["VERSION"]),
-    ("\x01ACTION \x01waves\x01", ["ACTION waves"]),
-    ("\x00\x01x", ["x"]),
-    ("/me dances", ["\x01ACTION dances\x01"]),
-    ("/me  <b>dances</b> & ", ["\x01ACTION  <b>dances</b> & \x01"]),
-    ("/me da\x01nces\nand sings\n/me too", ["\x01ACTION dances\x01", "and sings", "/me too"]),
-    ("Hello\n/me dances", ["Hello", "/me dances"]),
-)
-OUT = (*((text, [text]) for text in EXACT), *CHANGED)
-
-# a line of the contact -> what the phone shows
-IN = (
-    *((text, text) for text in EXACT if text_of(text, "") == text),
-    ("\x02bold\x02 \x1ditalic\x1d \x1funder\x1f \x1estruck\x1e \x11mono\x11 \x16reverse\x16 \x0fplain", None),
-    ("\x034red\x03 \x0304,12both\x03 \x03,5 comma \x0312", "red both ,5 comma "),
-    ("\x04ff0000red\x04 \x04FF0000,00ff00both\x04", "red both"),
-    ("\x0312345", "345"),
-    ("\x031,2,3", ",3"),
-    ("\x01ACTION dances\x01", "* peer dances"),
-    ("\x01ACTION  <b>dances</b> & \x02waves\x02 \x01", "* peer  <b>dances</b> & waves "),
-    ("\x01ACTION dances", "* peer dances"),
-    ("in the \x01middle\x01", "in the middle"),
-)
-NO_MESSAGE = (
-    "\x01VERSION\x01",
-    "\x01PING 1234\x01",
-    "\x01ACTIONS\x01",
-    "\x01DCC SEND file 2130706433 5000 10\x01",
-    "\x01\x01",
-    "\x02\x03\x0f",
-)
+BODIES = (*bodies.BODIES, *bodies.OF_CONTACTS, *bodies.CONTROLS)
+LONG = [body.text for body in BODIES if body.long]
+OUT = {body.text: body.in_irc for body in BODIES if body.in_irc and not body.long}
+NOTHING = [body.text for body in BODIES if not body.in_irc]
 
 
 # ---------------------------------------------------------------- pure
@@ -145,22 +61,22 @@ def test_a_line_is_parsed(line: bytes, expected: Line) -> None:
     assert parse(line) == expected
 
 
-@pytest.mark.parametrize(("raw", "expected"), IN)
-def test_text_is_read_without_formatting(raw: str, expected: str | None) -> None:
-    assert text_of(raw, "peer") == (expected or "bold italic under struck mono reverse plain")
+@pytest.mark.parametrize(("raw", "expected"), READ_IN_IRC)
+def test_text_is_read_without_formatting(raw: str, expected: str) -> None:
+    assert text_of(raw, NICK) == expected
 
 
-@pytest.mark.parametrize("raw", NO_MESSAGE)
+@pytest.mark.parametrize("raw", NOTHING_IN_IRC)
 def test_other_ctcp_is_no_message(raw: str) -> None:
-    assert text_of(raw, "peer") is None
+    assert text_of(raw, NICK) is None
 
 
-@pytest.mark.parametrize(("text", "lines"), OUT)
-def test_a_text_is_written_exactly(text: str, lines: list[str]) -> None:
+@pytest.mark.parametrize(("text", "lines"), OUT.items())
+def test_a_text_is_written_exactly(text: str, lines: tuple[str, ...]) -> None:
     assert payloads(text, ROOM, str.encode) == [line.encode() for line in lines]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t", "\n", "\r\n \r\n", "\x00", "\x01\n\x01"])
+@pytest.mark.parametrize("text", ["", "\t", "\r\n \r\n", "\x00", "\x01\n\x01", *NOTHING])
 def test_nothing_is_no_message(text: str) -> None:
     """RFC 2812 §3.3.1: 412 ERR_NOTEXTTOSEND."""
     with pytest.raises(ValueError, match="no text"):
@@ -189,8 +105,8 @@ def test_what_is_cut_is_not_lost(line: str) -> None:
 
 
 def test_a_line_is_cut_behind_a_space() -> None:
-    pieces = cut(LONG, ROOM, str.encode)
-    assert "".join(pieces) == LONG
+    pieces = cut(WORDS, ROOM, str.encode)
+    assert "".join(pieces) == WORDS
     assert all(piece.endswith(" ") for piece in pieces[:-1])
     assert len(pieces) <= 4000 // (ROOM - 5) + 1
 
@@ -358,11 +274,6 @@ def _settled(recorder: Recorder, count: int) -> None:
     run_until(lambda: len(recorder.acknowledged) + len(recorder.failures) >= count, f"{count} messages settled", 40)
 
 
-def _trimmed(line: str) -> str:
-    """ngIRCd takes white space off the end of every line."""
-    return line.rstrip(" \t")
-
-
 def _texts(peer: IrcUser) -> list[str]:
     return [message.text for message in peer.messages]
 
@@ -385,31 +296,27 @@ def outgoing(port: int, nick: str, peer_nick: str, texts: list[str], **options: 
 
 
 def test_each_text_arrives_exactly(ngircd: Ngircd) -> None:
-    texts = [text for text, _ in OUT]
-    seen = run_in_child(outgoing, ngircd.port, "outexact", "inexact", texts)
-    assert dict(zip(texts, seen["received"], strict=True)) == {
-        text: [_trimmed(line) for line in lines] for text, lines in OUT
-    }
-    assert seen["acknowledged"] == [f"p{number}" for number in range(len(texts))]
+    seen = run_in_child(outgoing, ngircd.port, "outexact", "inexact", list(OUT))
+    expected = {text: list(map(trimmed, lines)) for text, lines in OUT.items()}
+    assert dict(zip(OUT, seen["received"], strict=True)) == expected
+    assert seen["acknowledged"] == [f"p{number}" for number in range(len(OUT))]
     assert seen["notices"] == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [LONG, UNBROKEN, "日本語" * 400, "👩‍👩‍👧‍👦" * 60, "/me " + LONG],
-    ids=["words", "unbroken", "wide", "emoji", "action"],
-)
-def test_a_long_text_arrives_whole(ngircd: Ngircd, text: str) -> None:
+def long_outgoing(port: int, nick: str, peer_nick: str) -> dict[str, Any]:
+    return outgoing(port, nick, peer_nick, LONG)
+
+
+def test_a_long_text_arrives_whole(ngircd: Ngircd) -> None:
     """RFC 2812 §2.3: the server cuts a line of more than 512 octets, its prefix included."""
-    nick = "longest-nick-that-is-possible1"
-    lines = run_in_child(outgoing, ngircd.port, nick, "longest-nick-that-is-possible2", [text])["received"][0]
-    if text.startswith("/me "):
-        assert all(line.startswith("\x01ACTION ") and line.endswith("\x01") for line in lines)
-        lines = [line.removeprefix("\x01ACTION ").removesuffix("\x01") for line in lines]
-    said = text.removeprefix("/me ")
-    between = " " if " " in said else ""
-    assert between.join(_trimmed(line) for line in lines) == _trimmed(said)
-    assert len(lines) > 1
+    nick = "longest-nick-that-is-possible"
+    received = run_in_child(long_outgoing, ngircd.port, f"{nick}1", f"{nick}2")["received"]
+    for text, lines in zip(LONG, received, strict=True):
+        said = lines
+        if text.startswith("/me "):
+            assert all(line.startswith("\x01ACTION ") and line.endswith("\x01") for line in lines)
+            said = [line.removeprefix("\x01ACTION ").removesuffix("\x01") for line in lines]
+        assert are_pieces(said, text.removeprefix("/me ")), text[:80]
 
 
 def incoming(port: int, nick: str, peer_nick: str, texts: list[str], **options: Any) -> dict[str, Any]:
@@ -431,15 +338,15 @@ def incoming(port: int, nick: str, peer_nick: str, texts: list[str], **options: 
 
 
 def test_each_text_is_read_exactly(ngircd: Ngircd) -> None:
-    texts = [text for text, _ in IN]
-    seen = run_in_child(incoming, ngircd.port, "readexact", "peer", texts)
-    expected = [text_of(_trimmed(text), "peer") for text in texts]
+    texts = [text for text, _ in READ_IN_IRC]
+    seen = run_in_child(incoming, ngircd.port, "readexact", NICK, texts)
+    expected = [text_of(trimmed(text), NICK) for text in texts]
     assert dict(zip(texts, seen["texts"], strict=True)) == dict(zip(texts, expected, strict=True))
-    assert seen["senders"] == ["peer"]
+    assert seen["senders"] == [NICK]
 
 
 def test_other_ctcp_does_not_reach_the_phone(ngircd: Ngircd) -> None:
-    seen = run_in_child(incoming, ngircd.port, "readctcp", "peer", list(NO_MESSAGE))
+    seen = run_in_child(incoming, ngircd.port, "readctcp", NICK, list(NOTHING_IN_IRC))
     assert seen["texts"] == []
     assert seen["notices"] == []
     assert seen["written"] == [], "who sends many must not fill the queue with answers"
@@ -609,6 +516,29 @@ def test_the_rate_is_that_of_the_account(ngircd: Ngircd, options: dict[str, int]
     assert least < run_in_child(polite, ngircd.port, options) < most
 
 
+# ---- RFC 2812 §3.3.2: what no person wrote goes as NOTICE, and a NOTICE is never answered
+
+
+def automatic(port: int) -> dict[str, Any]:
+    recorder = started()
+    account = _account("robot", port)
+    with IrcUser("peer", ("127.0.0.1", port)) as peer:
+        _send(account, "peer", "by hand", "p1")
+        assert account.send_im("peer", "", text="by itself", automatic=True) >= 0
+        run_until(lambda: len(peer.messages) == 2, "both messages")
+        peer.privmsg("robot", "by hand")
+        peer.raw("NOTICE robot :by itself")
+        run_until(lambda: len(recorder.messages) == 2, "both answers")
+    received = [(message.text, message.wants_error) for _, message in recorder.messages]
+    return {"sent": [(message.text, message.command) for message in peer.messages], "received": received}
+
+
+def test_nobody_answers_what_no_person_wrote(ngircd: Ngircd) -> None:
+    seen = run_in_child(automatic, ngircd.port)
+    assert seen["sent"] == [["by hand", "PRIVMSG"], ["by itself", "NOTICE"]]
+    assert seen["received"] == [["by hand", True], ["by itself", False]]
+
+
 # ---- failures
 
 
@@ -624,7 +554,7 @@ def failing(port: int) -> dict[str, Any]:
         _send(account, "peer", "second", "p3")
         _send(account, "#moderated", "hello", "p4")
         _send(account, "#nowhere", "hello", "p5")
-        _send(account, "NoBody", LONG, "p6")
+        _send(account, "NoBody", WORDS, "p6")
         _send(account, "nobody", "without an ident", "")
         _send(account, "peer", "third", "p7")
         run_until(lambda: "p7" in recorder.acknowledged, "the last message")

@@ -19,6 +19,7 @@ from purple_bridge.libpurple.messages import CANCELLING, ERROR_TYPES
 from purple_bridge.libpurple.stream_management import MODULUS, Stream
 from purple_bridge.libpurple.text import escape
 from tests.agents.xmpp import XmppUser
+from tests.bodies import BODIES, CONTROLS, OF_CONTACTS
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
 from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
@@ -29,82 +30,7 @@ DISCO = "http://jabber.org/protocol/disco#info"
 RECEIPTS = "urn:xmpp:receipts"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
-TEXTS = {
-    "plain": "Hello",
-    "one space": " ",
-    "spaces around": "  two before, two after  ",
-    "spaces within": "a  b   c    d",
-    "tabs": "\ta\tb\t\tc\t",
-    "line feed": "one\ntwo",
-    "empty lines": "one\n\n\n\nfive",
-    "line feeds around": "\n\nmiddle\n\n",
-    "only a line feed": "\n",
-    "white space of every kind": " \t \n \t\n ",
-    "no-break spaces": "a\u00a0b\u202fc\u2060d",
-    "exotic spaces": "\u2003em\u2009thin\u3000ideographic",
-    "line separators": "a\u2028b\u2029c\u0085d",
-    "C1 controls": "\u007f\u0080\u009f",
-    "markup": "<b>bold</b> <i>and</i>",
-    "a break": "one<br>two<br/>three",
-    "open tag": "a < b",
-    "both signs": "1 < 2 > 0",
-    "tag that does not end": "<a href='",
-    "comment": "<!-- nothing -->",
-    "CDATA": "<![CDATA[ x ]]>",
-    "end of CDATA": "]]>",
-    "processing instruction": "<?xml version='1.0'?>",
-    "doctype": "<!DOCTYPE html>",
-    "script": "<script>alert('x')</script>",
-    "whole document": "<html><body><p>text</p></body></html>",
-    "stanza": "<message to='x'><body>y</body></message>",
-    "end of the stream": "</stream:stream>",
-    "image": "<img src='cid:x' alt='smiley'>",
-    "entity": "&amp;",
-    "entity of an entity": "&amp;lt;",
-    "less than": "&lt;b&gt;",
-    "number entities": "&#65; &#x41; &#0;",
-    "unknown entity": "&nosuch; &nbsp; &",
-    "ampersands": "a && b & c &",
-    "quotes": "\"double\" 'single' `back` „low“",
-    "backslashes": "C:\\new\\table \\n \\0",
-    "percent": "100% %s %n %25 %%",
-    "URL": "https://example.org/?a=1&b=2#c",
-    "URL in brackets": "<https://example.org/>",
-    "e-mail": "mailto:a@b.example, <c@d.example>",
-    "me": "/me waves",
-    "quit": "/quit",
-    "say": "/say /me",
-    "slash": "/",
-    "smileys": ":-) ;) :( <3 >:-)",
-    "umlauts": "äöüß ÄÖÜ éèê",
-    "decomposed": "e\u0301 a\u0308 n\u0303",
-    "many marks": "Z\u0351\u036b\u0343\u036a\u0302a\u0334\u0355",
-    "Greek and Cyrillic": "Καλημέρα доброе утро",
-    "Hebrew": "שלום עולם",
-    "Arabic": "مرحبا بالعالم",
-    "directions": "\u202eright\u202c \u200flr\u200e \u2066iso\u2069",
-    "Chinese": "你好,世界。",
-    "Japanese": "こんにちは 世界 ガ",
-    "Korean": "안녕하세요 \u1112\u1161\u11ab",
-    "Thai": "สวัสดีชาวโลก",
-    "Devanagari": "नमस्ते दुनिया",
-    "emoji": "🐄🍵😀",
-    "emoji with joiners": "👩‍👩‍👧‍👦 🏳️‍🌈 ❤️",
-    "skin and flags": "👍🏽 🇩🇪🇫🇷",
-    "zero width": "a\u200bb\u200cc\u200dd\ufeffe",
-    "byte order mark": "\ufeffstart",
-    "outside the BMP": "𠀀 \U0001d11e \U0010fffd",
-    "private use": "\ue000\uf8ff",
-    "replacement": "\ufffd",
-    "4,000 characters": "0123456789" * 400,
-    "4,000 to be escaped": "<&>\"' " * 667,
-    "60,000 characters": "lorem ipsum " * 5000,
-    "60,000 of other scripts": "你好🐄" * 20000,
-}
-LINE_ENDS = {"CR LF": ("one\r\ntwo\r\n", "one\ntwo\n"), "CR": ("one\rtwo", "one\ntwo")}
-
-SENT = [*TEXTS.values(), *(text for text, _ in LINE_ENDS.values())]
-ARRIVING = [*TEXTS.values(), *(text for _, text in LINE_ENDS.values())]
+TEXTS = (*BODIES, *OF_CONTACTS)
 
 
 class Listener(XmppUser):
@@ -112,7 +38,7 @@ class Listener(XmppUser):
 
     def __init__(self, name: str, port: int, resource: str = "listener") -> None:
         super().__init__(f"{name}@localhost/{resource}", PASSWORD, ("127.0.0.1", port))
-        self.stanzas: list[ET.Element] = []
+        self.elements: list[ET.Element] = []
         self.features: list[str] = []
 
     def ask_features(self, jid: str) -> None:
@@ -121,11 +47,11 @@ class Listener(XmppUser):
 
     def with_id(self, ident: str) -> ET.Element:
         """The stanza with this id, waited for while libpurple runs, too."""
-        return run_until(lambda: [one for one in self.stanzas if one.get("id") == ident], f"stanza {ident}")[0]
+        return run_until(lambda: [one for one in self.elements if one.get("id") == ident], f"stanza {ident}")[0]
 
     def with_child(self, name: str) -> ET.Element:
         """The first stanza with a child ``{namespace}name``."""
-        return run_until(lambda: [one for one in self.stanzas if one.find(name) is not None], f"stanza with {name}")[0]
+        return run_until(lambda: [one for one in self.elements if one.find(name) is not None], f"stanza with {name}")[0]
 
     def _new_client(self) -> ClientXMPP:
         client = super()._new_client()
@@ -137,7 +63,7 @@ class Listener(XmppUser):
 
     def _on_message(self, stanza: StanzaBase) -> None:
         super()._on_message(stanza)
-        self.stanzas.append(stanza.xml)
+        self.elements.append(stanza.xml)
 
 
 def _bare(name: str) -> str:
@@ -160,27 +86,27 @@ def every_text(port: int, purple: str, other: str) -> dict[str, Any]:
     account = xmpp_account(purple, port)
     wait_online(account)
     with Listener(other, port) as user:
-        for text in SENT:
-            _send(account, _bare(other), text)
-        run_until(lambda: len(user.messages) == len(SENT), "every text at the other", 30)
-        for text in SENT:
-            user.send(_bare(purple), text)
-        run_until(lambda: len(recorder.messages) == len(SENT), "every text here", 30)
+        for body in TEXTS:
+            _send(account, _bare(other), body.text)
+        run_until(lambda: len(user.messages) == len(TEXTS), "every text at the other", 30)
+        for body in TEXTS:
+            user.send(_bare(purple), body.text)
+        run_until(lambda: len(recorder.messages) == len(TEXTS), "every text here", 30)
         return {
             "there": [message.body for message in user.messages],
             "here": _texts(recorder),
             "markup": [
-                one for one in user.stanzas if one.find("{http://jabber.org/protocol/xhtml-im}html") is not None
+                one for one in user.elements if one.find("{http://jabber.org/protocol/xhtml-im}html") is not None
             ],
-            "bodies": {len(one.findall(f"{{{CLIENT}}}body")) for one in user.stanzas} == {1},
+            "bodies": {len(one.findall(f"{{{CLIENT}}}body")) for one in user.elements} == {1},
         }
 
 
 def test_every_text_arrives_exactly_both_ways(prosody: Prosody) -> None:
     seen = run_in_child(every_text, prosody.port, *new_users(prosody, 2))
-    names = [*TEXTS, *LINE_ENDS]
-    assert dict(zip(names, seen["there"], strict=True)) == dict(zip(names, ARRIVING, strict=True))
-    assert dict(zip(names, seen["here"], strict=True)) == dict(zip(names, ARRIVING, strict=True))
+    expected = {body.name: body.in_im for body in TEXTS}
+    assert dict(zip(expected, seen["there"], strict=True)) == expected
+    assert dict(zip(expected, seen["here"], strict=True)) == expected
     assert seen["markup"] == [], "plain text goes without XHTML"
     assert seen["bodies"]
 
@@ -213,9 +139,9 @@ def not_xml(port: int, purple: str, other: str, texts: list[str]) -> list[Any]:
 
 
 def test_what_xml_cannot_carry_is_refused_and_does_not_end_the_stream(prosody: Prosody) -> None:
-    texts = ["a\0b", "\x01", "\x1b[31m", "\x0b", "\ufffe", "x\uffff"]
+    texts = [body.text for body in CONTROLS]
     results, acknowledged, connected = run_in_child(not_xml, prosody.port, *new_users(prosody, 2), texts)
-    assert results == [-22] * 7
+    assert results == [-22] * (len(texts) + 1)
     assert acknowledged == ["p2"]
     assert connected
 
@@ -271,6 +197,7 @@ def test_what_a_stanza_says_is_told(prosody: Prosody) -> None:
         "text": "texte & tout",
         "ident": "x-1",
         "wants_receipt": True,
+        "wants_error": True,
         "recipient": "",
         "subject": "le sujet",
         "language": "fr",
@@ -528,7 +455,7 @@ def bounced(port: int, purple: str, other: str, conditions: list[str], text: str
         _send(account, _bare(other), "the end", ident="p1")
         run_until(lambda: recorder.acknowledged, "the acknowledgement")
         run_until(lambda: len(user.errors) == len(conditions), "every error")
-        return [_error(stanza) for stanza in user.stanzas if stanza.get("type") == "error"]
+        return [_error(stanza) for stanza in user.elements if stanza.get("type") == "error"]
 
 
 def _error(stanza: ET.Element) -> list[Any]:
@@ -627,7 +554,7 @@ def copies(port: int, purple: str, other: str) -> list[dict[str, Any]]:
         desk.with_id("p1")
         user.send(_bare(purple), "the end")
         run_until(lambda: "the end" in _texts(recorder), "the last message")
-        receipts = [one for one in user.stanzas if one.find(f"{{{RECEIPTS}}}received") is not None]
+        receipts = [one for one in user.elements if one.find(f"{{{RECEIPTS}}}received") is not None]
         assert receipts == []
         assert recorder.typing == []
     return [asdict(message) for _, message in recorder.messages]
@@ -645,6 +572,7 @@ def test_what_other_clients_of_the_account_send_and_receive_is_copied(prosody: P
     assert (incoming["text"], incoming["recipient"]) == ("for the desk", "")
     assert incoming["flags"] == c.PURPLE_MESSAGE_RECV
     assert (incoming["ident"], incoming["wants_receipt"]) == ("u-1", False)
+    assert [one["wants_error"] for one in (sent, incoming, end)] == [False, False, True]
     assert end["text"] == "the end"
 
 

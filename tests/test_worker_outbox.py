@@ -8,8 +8,16 @@ import pytest
 
 from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
-from purple_bridge.worker import outbox as outbox_module
-from purple_bridge.worker.outbox import MOST_IN_FLIGHT, SETTLED_SECONDS, STALL_SECONDS, WINDOW, Outbox
+from purple_bridge.worker.outbox import (
+    MOST_IN_FLIGHT,
+    MOST_IN_FLIGHT_ALWAYS,
+    SETTLED_SECONDS,
+    STALL_SECONDS,
+    STUCK_SECONDS,
+    WINDOW,
+    WRITE_DOWN_SECONDS,
+    Outbox,
+)
 
 PAGE = 100
 
@@ -58,10 +66,10 @@ class Table:
 class Line:
     """An outbox, its table and what has been handed over; the network acknowledges when the test says so."""
 
-    def __init__(self, *rows: SendMessage, backlog: int = 0) -> None:
+    def __init__(self, *rows: SendMessage, backlog: int = 0, always: bool = False) -> None:
         self.now = 1000.0
         self.table = Table(*rows)
-        self.outbox = Outbox(self.table, backlog, lambda: self.now)
+        self.outbox = Outbox(self.table, backlog, always, lambda: self.now)
         self.handed: list[int] = []
 
     def pump(self) -> None:
@@ -123,10 +131,25 @@ def test_a_lost_connection_puts_back_in_order_and_writes_down() -> None:
     assert sorted(line.table.rows) == [2, 3, 4, 5, 6]
     line.handed.clear()
     line.pump()
-    assert line.handed == [2, 3, 4]  # the others when these have arrived
-    line.run()
     assert line.handed == [2, 3, 4, 5, 6]
+    line.run()
     assert line.table.rows == {}
+
+
+def test_where_every_message_has_a_row_few_are_in_flight_until_their_rows_are_gone() -> None:
+    line = Line(always=True)
+    for number in range(1, 10):
+        line.arrive(number, stored=True)
+    line.pump()
+    assert line.handed == list(range(1, MOST_IN_FLIGHT_ALWAYS + 1))
+    line.outbox.acknowledged(_message(1).ident)
+    line.pump()
+    assert len(line.handed) == MOST_IN_FLIGHT_ALWAYS, "its row is not gone yet"
+    line.table.answer()
+    line.pump()
+    assert len(line.handed) == MOST_IN_FLIGHT_ALWAYS + 1
+    line.run()
+    assert line.handed == list(range(1, 10))
 
 
 def test_a_connection_lost_while_sending_keeps_the_message_once() -> None:
@@ -148,7 +171,7 @@ def test_what_stays_is_written_down_and_what_the_database_refused_is_tried_again
     line.pump()
     line.outbox.sweep()
     assert line.table.rows == {}  # just handed over
-    line.now += STALL_SECONDS + 0.1
+    line.now += WRITE_DOWN_SECONDS + 0.1
     line.table.fails = True
     line.outbox.sweep()
     line.table.answer()
@@ -300,11 +323,29 @@ def test_remove() -> None:
     line.pump()
     assert not line.outbox.remove(1)  # in flight: nobody can say
     assert line.outbox.remove(MOST_IN_FLIGHT + 1)
-    assert line.outbox.remove(999)
+    assert line.outbox.remove(999_999)
     line.run()
     assert MOST_IN_FLIGHT + 1 not in line.handed
     assert MOST_IN_FLIGHT + 2 in line.handed
 
 
-def test_the_limits_make_sense() -> None:
-    assert MOST_IN_FLIGHT < outbox_module.MOST_WAITING_DIRECT < WINDOW
+def test_a_connection_without_any_acknowledgement_is_stuck() -> None:
+    line = Line()
+    line.arrive(1)
+    line.pump()
+    line.now += STUCK_SECONDS - 1
+    assert not line.outbox.stuck
+    line.now += 2
+    assert line.outbox.stuck
+
+
+def test_what_waits_for_room_is_written_down_after_a_while() -> None:
+    line = Line()
+    for number in range(1, MOST_IN_FLIGHT + 2):
+        line.arrive(number)
+    line.pump()
+    line.outbox.sweep()
+    assert line.table.rows == {}
+    line.now += WRITE_DOWN_SECONDS + 0.1
+    line.outbox.sweep()
+    assert sorted(line.table.rows) == list(range(1, MOST_IN_FLIGHT + 2))

@@ -84,7 +84,13 @@ def _account_arguments(command: Callable[..., None]) -> Callable[..., None]:
     return with_named
 
 
-_option = click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A libpurple account option.")
+_option = click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An account option: one that `purplectl protocols` lists, or typing=false.",
+)
 
 
 @account_command.command("add")
@@ -176,7 +182,7 @@ def find_protocol(protocols: Sequence[Protocol], name: str) -> Protocol:
 
 
 def parse_options(protocol: Protocol, texts: Sequence[str]) -> dict[str, OptionValue]:
-    """``NAME=VALUE`` in the types the plugin declares; UsageError names what is allowed."""
+    """``NAME=VALUE`` in the types that are declared; UsageError names what is allowed."""
     return dict(_parse_option(protocol, text) for text in texts)
 
 
@@ -184,11 +190,19 @@ def _parse_option(protocol: Protocol, text: str) -> tuple[str, OptionValue]:
     name, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--option {text}: write NAME=VALUE")
-    option = next((option for option in protocol.options if option.name == name), None)
+    declared = _declared(protocol)
+    option = declared.get(name)
     if option is None:
-        known = ", ".join(sorted(option.name for option in protocol.options))
+        known = ", ".join(sorted(declared))
         raise click.UsageError(f"{protocol.id} has no option {name!r}; there are: {known}")
     return name, _convert(option, value)
+
+
+def _declared(protocol: Protocol) -> dict[str, Option]:
+    """By name: the plugin's options and the gateway's own."""
+    from purple_bridge.gateway_options import GATEWAY_OPTIONS  # noqa: PLC0415 - loads libpurple
+
+    return GATEWAY_OPTIONS | {option.name: option for option in protocol.options}
 
 
 def _convert(option: Option, value: str) -> OptionValue:

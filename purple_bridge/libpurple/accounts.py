@@ -122,13 +122,26 @@ class Account:
         subject: str = "",
         language: str = "",
         automatic: bool = False,
+        more: bool = False,
     ) -> int:
-        """At least 0 when the protocol took the message, else a negative errno value (see ``OutgoingMessage``)."""
+        """At least 0 when the protocol took the message, else a negative errno value (see ``OutgoingMessage``).
+
+        ``more``: others follow at once, and then ``flush``.
+        """
         connection = self._connection()
         if not connection:
             return NOT_CONNECTED
         message = OutgoingMessage(who, html, text, ident, wants_receipt, subject, language, automatic)
-        return self.behaviour.send_im(self, connection, message)
+        result = self.behaviour.send_im(self, connection, message)
+        if not more:
+            self.behaviour.flush(self, connection)
+        return result
+
+    def flush(self) -> None:
+        """Write what was sent with ``more``."""
+        connection = self._connection()
+        if connection:
+            self.behaviour.flush(self, connection)
 
     def send_typing(self, who: str, typing: bool) -> None:
         """Tell ``who`` that the account's user types, or does not; nothing happens while not connected."""

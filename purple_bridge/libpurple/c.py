@@ -364,6 +364,7 @@ _QUICK: dict[str, Signature] = {
     "purple_account_option_get_list": (POINTER(GList), Pointer),
     "purple_find_buddy": (Pointer, Pointer, c_char_p),
     "purple_core_get_version": (c_char_p,),
+    "serv_send_im": (c_int, Pointer, c_char_p, c_char_p, c_int),
     "xmlnode_free": (None, Pointer),
     "xmlnode_get_attrib": (c_char_p, Pointer, c_char_p),
     "xmlnode_get_attrib_with_namespace": (c_char_p, Pointer, c_char_p, c_char_p),

@@ -52,6 +52,9 @@ class Protocol:
         result: int = c.purple.serv_send_im(connection, message.who.encode(), message.html.encode(), flags)
         return result
 
+    def flush(self, account: Account, connection: int) -> None:
+        """Write what ``send_im`` has put aside, so that many messages cost one system call."""
+
     def send_typing(self, account: Account, connection: int, who: str, typing: bool) -> None:
         """Tell ``who`` that the user types, or does not type any more; plugins without it do nothing."""
         state = c.PURPLE_TYPING if typing else c.PURPLE_NOT_TYPING

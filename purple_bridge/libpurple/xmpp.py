@@ -7,7 +7,8 @@ libpurple 2.14 resends what a lost stream's server did not acknowledge, but tell
 from __future__ import annotations
 
 import re
-from ctypes import CFUNCTYPE, POINTER, byref, c_char_p, c_int, c_void_p
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_void_p, cast
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,10 @@ OUR_IDENT = re.compile("p(?!urple)[0-9a-z]+")
 
 EINVAL = -22  # errno.h, negative as libpurple's functions return it
 
+REQUEST = b"<r xmlns='" + STREAM_MANAGEMENT + b"'/>"
+
 _P, _S = c_void_p, c_char_p
+_Text = CFUNCTYPE(None, _P, POINTER(_S), _P)
 _Xmlnode = CFUNCTYPE(None, _P, POINTER(_P), _P)
 _Message = CFUNCTYPE(c_int, _P, _S, _S, _S, _S, _P, _P)
 
@@ -40,15 +44,21 @@ class Xmpp(Protocol):
     def __init__(self, events: Events) -> None:
         self._events = events
         self._plugin = c.purple.purple_find_prpl(PLUGIN)
+        self._send_raw: Callable[[int, bytes, int], int] = lambda *_: -1
         self._streams: dict[int, Stream] = {}  # by PurpleAccount*; those on which <enable/> was sent
         self._outgoing: OutgoingMessage | None = None  # of the send_im that runs
+        self._putting_aside = False  # what that send_im writes
+        self._aside: dict[int, list[bytes]] = {}  # by PurpleConnection*
         self._incoming: Message | None = None  # which libpurple is processing
 
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
         signals.connect(self._plugin, b"jabber-sending-xmlnode", _Xmlnode, self._sending)
+        signals.connect(self._plugin, b"jabber-sending-text", _Text, self._sending_text)
         signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
         signals.connect(self._plugin, b"jabber-receiving-message", _Message, self._receiving_message)
+        details = cast(self._plugin.contents.info.contents.extra_info, POINTER(c.ProtocolInfo))
+        self._send_raw = PYFUNCTYPE(c_int, _P, _S, c_int)(cast(details.contents.send_raw, _P).value or 0)
         c.purple.purple_plugin_ipc_call(self._plugin, b"add_feature", None, RECEIPTS)
 
     # ------------------------------------------------------------ what an account does
@@ -60,6 +70,7 @@ class Xmpp(Protocol):
 
     def disconnected(self, account: Account) -> None:
         self._streams.pop(account.pointer, None)
+        self._aside.pop(c.purple_quick.purple_account_get_connection(account.pointer) or 0, None)
 
     def confirms(self, account: Account) -> bool:
         stream = self._streams.get(account.pointer)
@@ -70,11 +81,22 @@ class Xmpp(Protocol):
         if any(NOT_XML.search(part) for part in (message.text, message.subject, message.language)):
             return EINVAL
         text = message.text.replace("\r\n", "\n").replace("\r", "\n")
-        self._outgoing = replace(message, text=text)
+        self._outgoing, self._putting_aside = replace(message, text=text), self.confirms(account)
         try:
-            return super().send_im(account, connection, self._outgoing)
+            # nothing here waits: with Python's lock kept, the handlers below need not fight a SIP worker for it
+            result: int = c.purple_quick.serv_send_im(
+                connection, message.who.encode(), message.html.encode(), c.PURPLE_MESSAGE_SEND
+            )
+            return result
         finally:
-            self._outgoing = None
+            self._outgoing, self._putting_aside = None, False
+
+    def flush(self, account: Account, connection: int) -> None:
+        """All messages in one write, and one request to acknowledge them: libpurple would write one for each."""
+        aside = self._aside.pop(connection, None)
+        if aside:
+            data = b"".join([*aside, REQUEST])
+            self._send_raw(connection, data, len(data))
 
     def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
         self._send(connection, messages.receipt(who, ident))
@@ -90,6 +112,13 @@ class Xmpp(Protocol):
         xmlnode.free(node)
 
     # ------------------------------------------------------------ every stanza
+    def _sending_text(self, connection: int, text: Any, _data: int) -> None:
+        """What is about to be written: of a message that is put aside the stanza, and the request behind it."""
+        if self._putting_aside:
+            if not text[0].startswith(b"<r "):
+                self._aside.setdefault(connection, []).append(text[0])
+            text[0] = None
+
     def _sending(self, connection: int, packet: Any, _data: int) -> None:
         node = packet[0]
         name = xmlnode.name_of(node) if node else None

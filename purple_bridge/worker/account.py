@@ -16,6 +16,7 @@ from typing import Protocol
 from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, SendMessage
+from purple_bridge.gateway_options import GATEWAY_OPTIONS, TYPING
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
 GTALK_SERVER = "talk.google.com"
-GATEWAY_OPTIONS = {"typing"}  # options of a row that are for the gateway, not for libpurple
 
 
 class Host(Protocol):
@@ -99,7 +99,7 @@ class OwnedAccount:
     @property
     def typing(self) -> bool:
         """Whether typing notices pass, both ways; the option ``typing`` of the row switches them off."""
-        return dict(self._spec.options).get("typing", True) not in (False, 0, "0", "false", "no")
+        return bool(plugins.convert(TYPING, dict(self._spec.options).get(TYPING.name, TYPING.default)))
 
     @property
     def plugin(self) -> str:
@@ -208,7 +208,11 @@ class OwnedAccount:
 
     def _login_timed_out(self) -> None:
         self._login_timer = 0
-        self.failed(ConnectionError(0, f"The server did not answer within {LOGIN_SECONDS:.0f} s", fatal=False))
+        self._drop_connection(f"The server did not answer within {LOGIN_SECONDS:.0f} s")
+
+    def _drop_connection(self, reason: str) -> None:
+        """It is tried again."""
+        self.failed(ConnectionError(0, reason, fatal=False))
         if self.purple is not None:
             self.purple.disconnect()
 
@@ -236,20 +240,21 @@ class OwnedAccount:
         return self.ext_user
 
     def _options(self) -> list[tuple[str, bool | int | str]]:
-        """The row's options in the types the plugin declares; ValueError names a wrong one."""
-        declared = {
+        """The row's options for libpurple, in the types the plugin declares; ValueError names a wrong one."""
+        declared = GATEWAY_OPTIONS | {
             option.name: option
             for protocol in plugins.installed_protocols()
             if protocol.id == self.plugin
             for option in protocol.options
         }
-        given = {name: value for name, value in self._spec.options if name not in GATEWAY_OPTIONS}
+        given = dict(self._spec.options)
         if self._spec.protocol == "gtalk":
             given.setdefault("connect_server", GTALK_SERVER)
         unknown = sorted(given.keys() - declared.keys())
         if unknown:
             raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
-        return [(name, plugins.convert(declared[name], value)) for name, value in given.items()]
+        converted = [(name, plugins.convert(declared[name], value)) for name, value in given.items()]
+        return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
 
     def _show(self) -> None:
         presence = self._presence()
@@ -270,6 +275,11 @@ class OwnedAccount:
             glib.remove(self._retry_timer)
             self._retry_timer = 0
         self.retries = 0
+
+    def close(self) -> None:
+        """Sign off in good order: the gateway is about to end."""
+        self.wanted.clear()
+        self._sign_off()
 
     def remove(self) -> None:
         """The row is gone."""
@@ -342,9 +352,8 @@ class OwnedAccount:
 
     # ------------------------------------------------------------ messages and contacts
     def send(self, message: SendMessage) -> None:
-        """Write now, or when its turn comes."""
+        """Behind all others; ``pump`` hands it over."""
         self.outbox.add(message)
-        self.pump()
 
     def pump(self) -> None:
         """Hand over what can leave now."""
@@ -360,6 +369,8 @@ class OwnedAccount:
                 self._host.message_refused(self, message, "not-acceptable", os.strerror(-result))
             elif not self.purple.confirms:
                 self.outbox.unconfirmed(message.ident)
+        if self.purple is not None:
+            self.purple.flush()
         self._update_way()
 
     def _send(self, purple: purple_accounts.Account, message: SendMessage) -> int:
@@ -371,6 +382,7 @@ class OwnedAccount:
             wants_receipt="positive-delivery" in message.wants,
             subject=message.subject,
             language=message.language,
+            more=True,
         )
 
     def acknowledged(self, ident: str) -> SendMessage | None:
@@ -383,6 +395,8 @@ class OwnedAccount:
         """Once a second: what stays longer than a moment is written down."""
         for ident in self.outbox.sweep():
             self.outbox.acknowledged(ident)
+        if self.state is State.ONLINE and self.outbox.stuck:
+            self._drop_connection("The server acknowledges no message")
         self.pump()
 
     def _way(self) -> Way:

@@ -27,11 +27,12 @@ class Backlog:
     def __init__(
         self,
         store: Store,
+        always: bool,
         mine: Callable[[str, str], bool],
         accounts: Callable[[], list[OwnedAccount]],
         expired: Callable[[SendMessage], None],
     ) -> None:
-        self._store, self._mine, self._accounts, self._expired = store, mine, accounts, expired
+        self._store, self._always, self._mine, self._accounts, self._expired = store, always, mine, accounts, expired
         self._counts: dict[str, int] | None = None
         self._passed: dict[str, int] = {}  # since the database was asked for the counts
 
@@ -44,7 +45,7 @@ class Backlog:
     def outbox(self, protocol: str, ext_user: str) -> Outbox:
         """For an account that this worker sees for the first time."""
         count = NOT_KNOWN_YET if self._counts is None else self._counts.get(account_key(protocol, ext_user), 0)
-        return Outbox(QueueRows(self._store, protocol, ext_user), count)
+        return Outbox(QueueRows(self._store, protocol, ext_user), count, self._always)
 
     def passed_by(self, message: SendMessage) -> None:
         """A row for an account that nobody has signed on since the start."""

@@ -23,7 +23,7 @@ from purple_bridge.libpurple.text import escape
 from purple_bridge.settings import Settings
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman
-from purple_bridge.worker.typist import Listener
+from purple_bridge.worker.typist import PhoneTypist
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Messages:
         self._settings, self._postman, self._with_address = settings, postman, with_address
         self._sent: OrderedDict[str, SendMessage] = OrderedDict()
         self._reads_cpim: set[str] = set()
-        self._writing: Listener[tuple[OwnedAccount, str]] = Listener(self._tell_contact)
+        self._writing: PhoneTypist[tuple[OwnedAccount, str]] = PhoneTypist(self._tell_contact)
 
     # ------------------------------------------------------------ from phones
     def send(self, account: OwnedAccount, message: SendMessage) -> None:
@@ -81,8 +81,8 @@ class Messages:
 
     def failed(self, account: OwnedAccount, ident: str, who: str, condition: str, text: str) -> None:
         """The IM network refused a message, before or after it acknowledged it."""
-        message = self._sent.pop(ident, None)
-        account.acknowledged(ident)
+        remembered = self._sent.pop(ident, None)
+        message = account.acknowledged(ident) or remembered
         if message is None:
             logger.info("%s: a message to %s failed: %s %s", account.ext_user, who, condition, text)
         else:

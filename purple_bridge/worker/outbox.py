@@ -17,11 +17,13 @@ from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
 
 WINDOW = 1000
-MOST_IN_FLIGHT = 16  # what a server that dies may have delivered without having said so arrives twice
-MOST_STORED_IN_FLIGHT = 3  # of what has a row, until that is gone: if this process dies, all of it arrives twice
-STALL_SECONDS = 1.0  # an acknowledgement that takes longer: from now on rows, before the sender is answered
+MOST_IN_FLIGHT = 1000
+# where every message has a row: until that is gone, all of these arrive twice if this process dies
+MOST_IN_FLIGHT_ALWAYS = 3
+WRITE_DOWN_SECONDS = 1.0  # what takes longer has a row from then on
+STALL_SECONDS = 3.0  # when the first one takes longer, what comes has a row before it is answered
 SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
-MOST_WAITING_DIRECT = 200  # waiting for room in flight only
+STUCK_SECONDS = 60.0  # a connection on which nothing is acknowledged for so long is dead
 
 
 class Rows(Protocol):
@@ -43,15 +45,21 @@ class Item:
 
     message: SendMessage
     stored: bool
+    since: float
     handed_at: float = 0.0
     confirmed: bool = True
 
 
 class Outbox:
-    """``backlog``: rows that the database had for the account when the worker started, or learned of since."""
+    """``backlog``: rows that the database had for the account when the worker started, or learned of since.
 
-    def __init__(self, rows: Rows, backlog: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rows, self._clock = rows, clock
+    ``always``: every message has a row (purple.queue).
+    """
+
+    def __init__(
+        self, rows: Rows, backlog: int = 0, always: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rows, self._clock, self._always = rows, clock, always
         self._waiting: deque[Item] = deque()
         self._in_flight: OrderedDict[str, Item] = OrderedDict()
         self._beyond = backlog  # rows that are not in memory, about
@@ -82,7 +90,7 @@ class Outbox:
         elif message.stored and self._more and message.id > self._read_to:
             self._pass_by(message)
         else:
-            self._waiting.append(Item(message, message.stored))
+            self._waiting.append(Item(message, message.stored, self._clock()))
 
     def _pass_by(self, message: SendMessage) -> None:
         """Its row is enough: it is read when its turn comes."""
@@ -107,8 +115,8 @@ class Outbox:
         return self._waiting[0].message
 
     def _has_room(self) -> bool:
-        if self._waiting[0].stored:
-            return len(self._in_flight) + self._erasing < MOST_STORED_IN_FLIGHT
+        if self._always:
+            return len(self._in_flight) + self._erasing < MOST_IN_FLIGHT_ALWAYS
         return len(self._in_flight) < MOST_IN_FLIGHT
 
     def take(self) -> None:
@@ -157,16 +165,24 @@ class Outbox:
     @property
     def way(self) -> Way:
         """Of a message that comes now, while the account is online."""
+        stalled = self._unacknowledged_for() > STALL_SECONDS
+        waits = bool(self._waiting) and self._clock() - self._waiting[0].since > STALL_SECONDS
+        return Way.QUEUE if stalled or waits or self._more else Way.DIRECT
+
+    @property
+    def stuck(self) -> bool:
+        """The network acknowledges nothing, although the connection seems to live."""
+        return self._unacknowledged_for() > STUCK_SECONDS
+
+    def _unacknowledged_for(self) -> float:
+        """Seconds since the oldest message in flight was handed over."""
         oldest = next(iter(self._in_flight.values()), None)
-        stalled = oldest is not None and oldest.confirmed and self._clock() - oldest.handed_at > STALL_SECONDS
-        if stalled or self._more or len(self._waiting) > MOST_WAITING_DIRECT:
-            return Way.QUEUE
-        return Way.DIRECT
+        return self._clock() - oldest.handed_at if oldest is not None and oldest.confirmed else 0.0
 
     def write_down(self, now: float | None = None) -> None:
-        """Rows for what has none: all of it, or (``now`` given) what waits or has not been acknowledged for a while."""
+        """Rows for what has none: all of it, or (``now`` given) what has not arrived for a while."""
         for item in (*self._in_flight.values(), *self._waiting):
-            if not item.stored and (now is None or now - item.handed_at > STALL_SECONDS):
+            if not item.stored and (now is None or now - item.since > WRITE_DOWN_SECONDS):
                 self._write(item)
 
     # ------------------------------------------------------------ rows
@@ -198,7 +214,7 @@ class Outbox:
         if messages is None or generation != self._generation:
             return  # the database failed, or the reading began anew: the next sweep asks again
         known = {item.message.id for item in (*self._waiting, *self._in_flight.values())}
-        new = [Item(message, stored=True) for message in messages if message.id not in known]
+        new = [Item(message, True, self._clock()) for message in messages if message.id not in known]
         self._page = {message.id for message in messages}
         if messages:
             # a row that passed by meanwhile may have come too late for this page, with a lower id than its last one

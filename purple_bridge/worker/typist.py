@@ -65,7 +65,7 @@ class Typist:
         return active
 
 
-class Listener(Generic[To]):
+class PhoneTypist(Generic[To]):
     """What phones say of themselves; ``tell(to, active)`` is called when it changes for the contact ``to``."""
 
     def __init__(self, tell: Callable[[To, bool], None]) -> None:

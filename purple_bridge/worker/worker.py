@@ -81,6 +81,7 @@ class Worker:
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
         self._dirty: set[tuple[bytes, str]] = set()
+        self._to_pump: set[OwnedAccount] = set()  # with messages of the commands that are being handled
         self._draining = False
 
     def start(self) -> None:
@@ -97,7 +98,9 @@ class Worker:
         client = UserAgentClient(self._to_kamailio, settings.workers)
         self._postman = Postman(client, self._store.store_silo, self._undeliverable)
         self._messages = Messages(settings, self._postman, self._with_address)
-        self._backlog = Backlog(self._store, self._owns, lambda: list(self._accounts.values()), self._expired)
+        self._backlog = Backlog(
+            self._store, settings.queue == "always", self._owns, lambda: list(self._accounts.values()), self._expired
+        )
         commands = {
             "ping": self._ping,
             "status": self._status,
@@ -120,11 +123,14 @@ class Worker:
         for _ in range(FRAMES_AT_ONCE):
             frame = self._channels.receive(self._number)
             if not frame:
-                return
+                break
             try:
                 self._handle(decode(frame))
             except Exception:  # one bad command must not stop the others
                 logger.exception("a command failed")
+        for account in self._to_pump:
+            account.pump()
+        self._to_pump.clear()
 
     def _handle(self, command: Command) -> None:
         match command:
@@ -146,6 +152,7 @@ class Worker:
                 self._store.erase_message(message.id)
         elif account is not None:
             self._messages.send(account, message)
+            self._to_pump.add(account)
         elif message.stored:
             self._backlog.passed_by(message)
         else:
@@ -235,6 +242,8 @@ class Worker:
         The next look waits in proportion to how long this one took, so a large table costs no more than a small one.
         """
         started = time.monotonic()
+        if self._draining:
+            return
 
         def again() -> None:
             pause = max(POLL_SECONDS, LOOK_SHARE * (time.monotonic() - started))
@@ -480,11 +489,14 @@ class Worker:
         return {"ready": True, "error": None}
 
     def _drain(self, _request: dict[str, Any]) -> dict[str, Any]:
-        """Kamailio is about to be stopped: what is only in memory is written down, and so is what still comes."""
+        """Kamailio is about to be stopped: what is only in memory is written down, and so is what still comes.
+
+        A stream that is closed in good order acknowledges what it received, and contacts see the user go.
+        """
         self._draining = True
         for account in self._accounts.values():
             account.outbox.write_down()
-            self.way_changed(account)
+            account.close()
         self._postman.close()
         self._store.settle()
         return {}

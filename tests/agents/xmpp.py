@@ -36,6 +36,7 @@ class XmppMessage:
     thread: str
     chat_state: str | None
     xml: str
+    id: str = ""
 
     @property
     def from_bare(self) -> str:
@@ -76,6 +77,7 @@ class XmppUser:
         self.jid = jid
         self._password, self._address = password, address
         self._tls, self._auto_approve = tls, auto_approve
+        self._all: Inbox[XmppMessage] = Inbox(f"message stanza for {jid}")
         self._messages: Inbox[XmppMessage] = Inbox(f"message for {jid}")
         self._chat_states: Inbox[XmppMessage] = Inbox(f"chat state for {jid}")
         self._errors: Inbox[XmppMessage] = Inbox(f"error message for {jid}")
@@ -104,6 +106,11 @@ class XmppUser:
         return self._errors.items
 
     @property
+    def all_messages(self) -> list[XmppMessage]:
+        """Every message stanza of whatever kind, in order."""
+        return self._all.items
+
+    @property
     def presences(self) -> list[XmppPresence]:
         """Every presence stanza from others, in order."""
         return self._presences.items
@@ -121,6 +128,10 @@ class XmppUser:
     def wait_error(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 10.0) -> XmppMessage:
         """The first matching error message not given before."""
         return self._errors.wait(predicate, timeout)
+
+    def wait_any(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 10.0) -> XmppMessage:
+        """The first matching stanza of `all_messages` not given by this method before."""
+        return self._all.wait(predicate, timeout)
 
     def wait_presence(
         self, predicate: Callable[[XmppPresence], bool] | None = None, timeout: float = 10.0
@@ -235,6 +246,7 @@ class XmppUser:
 
     def _on_message(self, stanza: StanzaBase) -> None:
         message = _read_message(stanza)
+        self._all.put(message)
         if message.type == "error":
             self._errors.put(message)
             return
@@ -358,6 +370,7 @@ def _read_message(stanza: StanzaBase) -> XmppMessage:
         thread=stanza["thread"],
         chat_state=states[0] if states else None,
         xml=str(stanza),
+        id=stanza["id"],
     )
 
 

@@ -74,7 +74,7 @@ class Kamailio(Server):
         if not self._has_tables:
             self.state_dir.mkdir(mode=0o700, exist_ok=True)
             create_all(self.db_url, str(self.settings.get("db_table", "purplemap")))
-            self._add_users()
+            self.add_users(self.users)
             self._has_tables = True
 
     def environment(self) -> dict[str, str]:
@@ -148,10 +148,11 @@ class Kamailio(Server):
         except (OSError, RuntimeError):
             return []
 
-    def _add_users(self) -> None:
+    def add_users(self, users: Mapping[str, str]) -> None:
+        """Name -> password; works while the server runs, too."""
         engine = make_engine(self.db_url)
         with engine.begin() as connection:
-            for user, password in self.users.items():
+            for user, password in users.items():
                 connection.execute(TABLE_ROW, _credentials(user, self.domain, password))
         engine.dispose()
 
