@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from purple_bridge import content, incoming, outgoing, pidf
 from purple_bridge.accepted import Accepted, fingerprint
 from purple_bridge.addresses import ImContact, SipAddress, normalize_im_name
 from purple_bridge.board import AccountBoard, State, Way
+from purple_bridge.bodies import content, incoming, outgoing, pidf
 from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     Command,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.composing import Composing, build, parse
-from purple_bridge.content import MAX_BODY
+from purple_bridge.bodies.composing import Composing, build, parse
+from purple_bridge.bodies.content import MAX_BODY
 from purple_bridge.errors import BadRequest, BodyTooLarge
 
 NAMESPACE = "urn:ietf:params:xml:ns:im-iscomposing"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.content import ACCEPTED, MAX_BODY, decode, parse_content_type, text_of
+from purple_bridge.bodies.content import ACCEPTED, MAX_BODY, decode, parse_content_type, text_of
 from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.content import MAX_BODY
-from purple_bridge.cpim import CORE, IMDN, Cpim, build, parse
+from purple_bridge.bodies.content import MAX_BODY
+from purple_bridge.bodies.cpim import CORE, IMDN, Cpim, build, parse
 from purple_bridge.errors import BadRequest, BodyTooLarge
 
 RFC_3862 = "\r\n".join(

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from purple_bridge import composing, outgoing
 from purple_bridge.accepted import Accepted
 from purple_bridge.addresses import GatewayDomain
 from purple_bridge.board import AccountBoard, State, Way
+from purple_bridge.bodies import composing, outgoing
+from purple_bridge.bodies.content import ACCEPTED, MAX_BODY
 from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     AccountSpec,
@@ -31,7 +32,6 @@ from purple_bridge.commands import (
     Watch,
     decode,
 )
-from purple_bridge.content import ACCEPTED, MAX_BODY
 from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.cpim import Cpim
+from purple_bridge.bodies.cpim import Cpim
+from purple_bridge.bodies.imdn import MAX_MESSAGE_ID, STATUSES, WANTS, Receipt, Request, build, parse, request_of
 from purple_bridge.errors import BadRequest
-from purple_bridge.imdn import MAX_MESSAGE_ID, STATUSES, WANTS, Receipt, Request, build, parse, request_of
 
 NS = ("NS", "imdn <urn:ietf:params:imdn>")
 ID = ("imdn.Message-ID", "34jk324j")

@@ -18,28 +18,29 @@ SOURCES = {
     for path in (ROOT / package).rglob("*.py")
 }
 
-PURE = (
-    "addresses", "composing", "content", "cpim", "errors", "im_errors", "imdn", "incoming", "markup", "outgoing",
-    "pidf", "presence", "sip_headers", "splitting", "xml_bodies",
-)  # fmt: skip
+PURE = ("addresses", "bodies", "errors", "im_errors", "presence", "sip_headers")
 
 # Parts of the package that import of the package only ...
 MAY_IMPORT = {
     "errors": (),
     "addresses": ("errors",),
     "presence": (),
-    "content": ("errors",),
-    "pidf": ("content", "errors", "presence"),
     "sip_headers": ("addresses", "errors"),
-    "markup": (),
-    "splitting": (),
     "im_errors": (),
-    "xml_bodies": ("content", "errors"),
-    "composing": ("xml_bodies",),
-    "cpim": ("content", "errors"),
-    "imdn": ("cpim", "errors", "xml_bodies"),
-    "incoming": ("composing", "content", "cpim", "errors", "imdn", "markup"),
-    "outgoing": ("cpim", "imdn"),
+    "bodies": ("errors", "presence"),
+    "bodies.content": ("errors",),
+    "bodies.markup": (),
+    "bodies.splitting": (),
+    "bodies.xml": ("bodies.content", "errors"),
+    "bodies.pidf": ("bodies.content", "errors", "presence"),
+    "bodies.composing": ("bodies.xml",),
+    "bodies.cpim": ("bodies.content", "errors"),
+    "bodies.imdn": ("bodies.cpim", "bodies.xml", "errors"),
+    "bodies.incoming": (
+        *("bodies.composing", "bodies.content", "bodies.cpim", "bodies.imdn", "bodies.markup"),
+        "errors",
+    ),
+    "bodies.outgoing": ("bodies.cpim", "bodies.imdn"),
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),
@@ -177,5 +178,5 @@ def test_the_walk_sees_every_kind_of_import() -> None:
     assert f"{PACKAGE}.libpurple.glib" in _imports(f"{PACKAGE}.libpurple.core")  # from . import glib
     assert f"{PACKAGE}.libpurple.accounts" in _imports(f"{PACKAGE}.libpurple.core")  # from .accounts import
     assert f"{PACKAGE}.runtime" in _imports(PACKAGE)  # within a function
-    assert f"{PACKAGE}.pidf" in _imports(f"{PACKAGE}.functions")  # from purple_bridge import pidf
+    assert f"{PACKAGE}.bodies.pidf" in _imports(f"{PACKAGE}.functions")  # from purple_bridge.bodies import pidf
     assert f"{PACKAGE}.libpurple.accounts" not in _imports(f"{PACKAGE}.libpurple.events")  # TYPE_CHECKING

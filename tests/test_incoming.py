@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge import composing, imdn
-from purple_bridge.content import ACCEPTED, MAX_BODY
+from purple_bridge.bodies import composing, imdn
+from purple_bridge.bodies.content import ACCEPTED, MAX_BODY
+from purple_bridge.bodies.incoming import Receipt, Said, Text, Typing, read
 from purple_bridge.errors import BadRequest, BodyTooLarge, GatewayError, UnsupportedBody
-from purple_bridge.incoming import Receipt, Said, Text, Typing, read
 
 CPIM = "message/cpim"
 TYPING = composing.build(True, 90)

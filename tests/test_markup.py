@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from purple_bridge.bodies.markup import KEPT, from_html, to_plain
 from purple_bridge.libpurple.text import escape
-from purple_bridge.markup import KEPT, from_html, to_plain
 
 XHTML_IM = (
     "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>"

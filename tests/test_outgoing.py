@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge import cpim, imdn, incoming
-from purple_bridge.errors import BadRequest
-from purple_bridge.imdn import Receipt
-from purple_bridge.incoming import Text
-from purple_bridge.outgoing import (
+from purple_bridge.bodies import cpim, imdn, incoming
+from purple_bridge.bodies.imdn import Receipt
+from purple_bridge.bodies.incoming import Text
+from purple_bridge.bodies.outgoing import (
     cpim_message,
     ident_of_message_id,
     imdn_message,
     message_id_of_ident,
     text_body,
 )
+from purple_bridge.errors import BadRequest
 
 BOB, ALICE = "sip:bob*example.net@xmpp.im.example.org", "sip:alice@example.org"
 NOON = 1_714_564_800

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from purple_bridge.bodies.pidf import DATA_MODEL, MAX_DOCUMENT, PIDF, RPID, build, parse, tuple_id
 from purple_bridge.errors import BadRequest, BodyTooLarge
-from purple_bridge.pidf import DATA_MODEL, MAX_DOCUMENT, PIDF, RPID, build, parse, tuple_id
 from purple_bridge.presence import AVAILABLE, MAX_NOTE, OFFLINE, Presence, Show
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

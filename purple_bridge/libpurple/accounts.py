@@ -122,23 +122,20 @@ class Account:
         subject: str = "",
         language: str = "",
         automatic: bool = False,
-        more: bool = False,
     ) -> int:
-        """At least 0 when the protocol took the message, else a negative errno value (see ``OutgoingMessage``).
-
-        ``more``: others follow at once, and then ``flush``.
-        """
-        connection = self._connection()
-        if not connection:
-            return NOT_CONNECTED
+        """At least 0 when the protocol took the message, else a negative errno value (see ``OutgoingMessage``)."""
         message = OutgoingMessage(who, html, text, ident, wants_receipt, subject, language, automatic)
-        result = self.behaviour.send_im(self, connection, message)
-        if not more:
-            self.behaviour.flush(self, connection)
+        result = self.put(message)
+        self.flush()
         return result
 
+    def put(self, message: OutgoingMessage) -> int:
+        """As ``send_im``, but others follow at once, and then ``flush``: many messages in one write."""
+        connection = self._connection()
+        return self.behaviour.send_im(self, connection, message) if connection else NOT_CONNECTED
+
     def flush(self) -> None:
-        """Write what was sent with ``more``."""
+        """Write what was ``put``."""
         connection = self._connection()
         if connection:
             self.behaviour.flush(self, connection)

@@ -20,6 +20,7 @@ from purple_bridge.gateway_options import GATEWAY_OPTIONS, TYPING
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
+from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
 from purple_bridge.ownership import plugin_of
 from purple_bridge.presence import OFFLINE, PRIMITIVE_OF_SHOW, Presence, Show, most_available, show_from_status
@@ -374,15 +375,16 @@ class OwnedAccount:
         self._update_way()
 
     def _send(self, purple: purple_accounts.Account, message: SendMessage) -> int:
-        return purple.send_im(
-            message.contact,
-            message.html or escape(message.text),
-            text=message.text,
-            ident=message.ident,
-            wants_receipt="positive-delivery" in message.wants,
-            subject=message.subject,
-            language=message.language,
-            more=True,
+        return purple.put(
+            OutgoingMessage(
+                who=message.contact,
+                html=message.html or escape(message.text),
+                text=message.text,
+                ident=message.ident,
+                wants_receipt="positive-delivery" in message.wants,
+                subject=message.subject,
+                language=message.language,
+            )
         )
 
     def acknowledged(self, ident: str) -> SendMessage | None:

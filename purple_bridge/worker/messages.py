@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from purple_bridge import cpim, im_errors, imdn, markup, outgoing
+from purple_bridge import im_errors
 from purple_bridge.addresses import SipAddress
+from purple_bridge.bodies import cpim, imdn, markup, outgoing
 from purple_bridge.commands import Delivered, SendMessage, Typing
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage

@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Protocol
 
-from purple_bridge import composing
 from purple_bridge.addresses import SipAddress
-from purple_bridge.content import parse_content_type
+from purple_bridge.bodies import composing
+from purple_bridge.bodies.content import parse_content_type
+from purple_bridge.bodies.splitting import split
 from purple_bridge.db.silo import StoredMessage
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
 from purple_bridge.sip_headers import clean_display, header_block, name_addr
-from purple_bridge.splitting import split
 from purple_bridge.worker.typist import REFRESH, Typist
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from purple_bridge import pidf
 from purple_bridge.addresses import SipAddress
 from purple_bridge.board import AccountBoard, BoardFull, State, Way
+from purple_bridge.bodies import pidf
 from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     AccountSpec,

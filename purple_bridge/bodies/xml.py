@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from purple_bridge import content
+from purple_bridge.bodies import content
 from purple_bridge.errors import BadRequest
 
 # XML 1.0 §2.2 "Char": everything else cannot be written, not even as a reference.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
-from purple_bridge import cpim, imdn
-from purple_bridge.cpim import Cpim
+from purple_bridge.bodies import cpim, imdn
+from purple_bridge.bodies.cpim import Cpim
 
 TEXT_TYPE = "text/plain;charset=utf-8"
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from purple_bridge import content
+from purple_bridge.bodies import content
 from purple_bridge.errors import BadRequest
 
 MEDIA_TYPE = "message/cpim"

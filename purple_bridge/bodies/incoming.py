@@ -5,11 +5,11 @@ from __future__ import annotations
 import binascii
 from dataclasses import dataclass, replace
 
-from purple_bridge import composing, content, cpim, imdn, markup
-from purple_bridge.content import ContentType
-from purple_bridge.cpim import Cpim
+from purple_bridge.bodies import composing, content, cpim, imdn, markup
+from purple_bridge.bodies.content import ContentType
+from purple_bridge.bodies.cpim import Cpim
+from purple_bridge.bodies.imdn import Receipt
 from purple_bridge.errors import BadRequest, UnsupportedBody
-from purple_bridge.imdn import Receipt
 
 __all__ = ["Receipt", "Said", "Text", "Typing", "read"]
 

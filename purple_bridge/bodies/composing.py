@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
-from purple_bridge import xml_bodies
+from purple_bridge.bodies import xml
 
 MEDIA_TYPE = "application/im-iscomposing+xml"
 
@@ -31,9 +31,9 @@ def parse(body: bytes, charset: str | None = None) -> Composing:
 
     §3.5: a state other than "active" and "idle" is an extension, and is taken for idle.
     """
-    root = xml_bodies.root_of(body, f"{{{_NAMESPACE}}}isComposing", charset)
-    active = xml_bodies.text_of(root, f"{{{_NAMESPACE}}}state") == "active"
-    return Composing(active, _refresh(xml_bodies.text_of(root, f"{{{_NAMESPACE}}}refresh")))
+    root = xml.root_of(body, f"{{{_NAMESPACE}}}isComposing", charset)
+    active = xml.text_of(root, f"{{{_NAMESPACE}}}state") == "active"
+    return Composing(active, _refresh(xml.text_of(root, f"{{{_NAMESPACE}}}refresh")))
 
 
 def _refresh(text: str) -> int:
@@ -50,4 +50,4 @@ def build(active: bool, refresh: int = 90, content_type: str = "text/plain") -> 
     SubElement(root, "contenttype").text = content_type
     if active:
         SubElement(root, "refresh").text = str(max(refresh, MIN_REFRESH))
-    return xml_bodies.document(root)
+    return xml.document(root)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
-from purple_bridge import xml_bodies
-from purple_bridge.cpim import IMDN, Cpim
+from purple_bridge.bodies import xml
+from purple_bridge.bodies.cpim import IMDN, Cpim
 from purple_bridge.errors import BadRequest
 
 MEDIA_TYPE = "message/imdn+xml"
@@ -79,12 +79,12 @@ class Receipt:
 
 def parse(body: bytes, charset: str | None = None) -> Receipt:
     """What a receipt tells (§11). ``charset``: the Content-Type parameter. Raises BadRequest for what is none."""
-    root = xml_bodies.root_of(body, _tag("imdn"), charset)
-    message_id = xml_bodies.text_of(root, _tag("message-id"))
+    root = xml.root_of(body, _tag("imdn"), charset)
+    message_id = xml.text_of(root, _tag("message-id"))
     if not _MESSAGE_ID.fullmatch(message_id):
         raise BadRequest("a receipt needs the message-id of a message")
     kind, status = _told(root)
-    return Receipt(message_id, status, xml_bodies.text_of(root, _tag("recipient-uri")), kind)
+    return Receipt(message_id, status, xml.text_of(root, _tag("recipient-uri")), kind)
 
 
 def _tag(name: str) -> str:
@@ -121,4 +121,4 @@ def build(
     SubElement(root, "recipient-uri").text = recipient_uri
     SubElement(root, "original-recipient-uri").text = original_recipient_uri
     SubElement(SubElement(SubElement(root, kind), "status"), status)
-    return xml_bodies.document(root)
+    return xml.document(root)

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from purple_bridge import content
+from purple_bridge.bodies import content
 from purple_bridge.errors import BadRequest, BodyTooLarge
 from purple_bridge.presence import (
     ACTIVITY_OF_SHOW,
