@@ -320,3 +320,21 @@ def normalize_im_name(protocol: str, name: str) -> str:
     elif protocol != "prpl-irc":
         return stripped
     return unicodedata.normalize("NFC", stripped.lower())
+
+
+def name_as_contact(protocol: str, account: str, name: str) -> str | None:
+    """How ``account`` addresses ``name``, which may be an account's name; None: it is on another server.
+
+    IRC: an account is ``nick@server``, a contact of it is a nick or a channel on that server.
+    """
+    nick, at, server = name.rpartition("@")
+    if protocol != "prpl-irc" or not at:
+        return name
+    return nick if server.lower() == account.rpartition("@")[2].lower() else None
+
+
+def name_as_account(protocol: str, account: str, contact: str) -> str:
+    """The reverse: what ``account``'s contact would be called, had it an account here."""
+    if protocol != "prpl-irc" or "@" in contact:
+        return contact
+    return f"{contact}@{account.rpartition('@')[2]}"

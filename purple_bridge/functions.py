@@ -22,7 +22,13 @@ from functools import lru_cache
 from typing import Any
 
 from purple_bridge.accepted import Accepted, fingerprint
-from purple_bridge.addresses import ImContact, SipAddress, normalize_im_name
+from purple_bridge.addresses import (
+    ImContact,
+    SipAddress,
+    name_as_account,
+    name_as_contact,
+    normalize_im_name,
+)
 from purple_bridge.board import AccountBoard, State, Way
 from purple_bridge.bodies import content, incoming, outgoing, pidf
 from purple_bridge.channels import Channels
@@ -288,7 +294,10 @@ class PurpleFunctions:
         for contact in contacts:
             same = [row for row in accounts if row.protocol == contact.protocol]
             kindred = [row for row in accounts if row not in same and _kindred(row, contact)]
-            yield from ((row, contact) for row in same + kindred if not _is_self(row, contact))
+            for row in same + kindred:
+                name = name_as_contact(plugin_of(row.protocol), row.ext_user, contact.name)
+                if name is not None and not _is_self(row, name):
+                    yield row, ImContact(contact.protocol, name)
 
     # ------------------------------------------------------------ PUBLISH
     def _published_presence(self) -> Presence | None:
@@ -406,9 +415,10 @@ def _kindred(row: Row, contact: ImContact) -> bool:
     return plugin_of(row.protocol) == plugin_of(contact.protocol)
 
 
-def _is_self(row: Row, contact: ImContact) -> bool:
+def _is_self(row: Row, name: str) -> bool:
     plugin = plugin_of(row.protocol)
-    return normalize_im_name(plugin, row.ext_user) == normalize_im_name(plugin, contact.name)
+    account = name_as_account(plugin, row.ext_user, name)
+    return normalize_im_name(plugin, row.ext_user) == normalize_im_name(plugin, account)
 
 
 def _check_name(contact: ImContact) -> None:

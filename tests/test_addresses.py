@@ -13,6 +13,8 @@ from purple_bridge.addresses import (
     ImContact,
     SipAddress,
     jid_from_sip,
+    name_as_account,
+    name_as_contact,
     normal_host,
     normalize_im_name,
     protocol_label,
@@ -546,3 +548,30 @@ def test_normalize_im_name(protocol: str, name: str, expected: str) -> None:
 def test_a_normal_name_stays(protocol: str, name: str) -> None:
     normal = normalize_im_name(protocol, name)
     assert normalize_im_name(protocol, normal) == normal
+
+
+@pytest.mark.parametrize(
+    ("protocol", "account", "name", "contact"),
+    [
+        ("prpl-irc", "alice@irc.example", "bob@IRC.example", "bob"),
+        ("prpl-irc", "alice@irc.example", "bob@irc.other", None),
+        ("prpl-irc", "alice@irc.example", "bob", "bob"),
+        ("prpl-irc", "alice@irc.example", "#room", "#room"),
+        ("prpl-jabber", "alice@xmpp.example", "bob@xmpp.other", "bob@xmpp.other"),
+    ],
+)
+def test_an_account_as_a_contact(protocol: str, account: str, name: str, contact: str | None) -> None:
+    assert name_as_contact(protocol, account, name) == contact
+
+
+@pytest.mark.parametrize(
+    ("protocol", "contact", "name"),
+    [
+        ("prpl-irc", "bob", "bob@irc.example"),
+        ("prpl-irc", "bob@irc.other", "bob@irc.other"),
+        ("prpl-jabber", "bob@xmpp.example", "bob@xmpp.example"),
+        ("prpl-oscar", "12345", "12345"),
+    ],
+)
+def test_a_contact_as_an_account(protocol: str, contact: str, name: str) -> None:
+    assert name_as_account(protocol, "alice@irc.example", contact) == name

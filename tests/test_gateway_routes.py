@@ -180,3 +180,18 @@ def test_gtalk_is_xmpp_with_a_server_of_its_own(gateway: Gateway, prosody: Proso
     phone = gateway.online_phone("grace", "bob@localhost")
     assert phone.message("sip:dave*localhost@gtalk.im.example.org", "over gtalk").status == 202
     assert client.wait_message().body == "over gtalk"
+
+
+def test_irc_accounts_of_two_sip_users_are_each_others_contacts(gateway: Gateway, ngircd: Ngircd) -> None:
+    """A row has nick@server; on the network the user is the nick."""
+    gateway.add_user("irene")
+    gateway.add_user("ivan")
+    gateway.add_irc_account("irene", ngircd, "irene_nick")
+    gateway.add_irc_account("ivan", ngircd, "ivan_nick")
+    irene = gateway.online_phone("irene", "irene_nick@127.0.0.1")
+    ivan = gateway.online_phone("ivan", "ivan_nick@127.0.0.1")
+    assert irene.message(sip("ivan"), "over IRC").status == 202
+    received = ivan.wait_message(lambda message: message.text == "over IRC")
+    assert received.from_uri == sip("irene")
+    assert ivan.message(sip("irene"), "and back").status == 202
+    assert irene.wait_message(lambda message: message.text == "and back").from_uri == sip("ivan")

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from purple_bridge.addresses import SipAddress
+from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import AccountBoard, BoardFull, State, Way
 from purple_bridge.bodies import pidf
 from purple_bridge.channels import Channels
@@ -422,25 +422,27 @@ class Worker:
     # ------------------------------------------------------------ contacts
     def _with_address(self, account: OwnedAccount, name: str, done: Callable[[SipAddress], None]) -> None:
         """Call ``done`` with the contact's SIP address: in the order of the calls, also when the database is asked."""
-        pair = (account.protocol, account.contact_key(name))
+        key = account.contact_key(name)
+        owner = name_as_account(account.plugin, account.ext_user, key)
+        pair = (account.protocol, owner)
         if pair in self._waiting:
             self._waiting[pair].append(done)
             return
         rows = self._store.cached_owners(*pair)
         if rows is not None:
-            done(self._address(pair, rows))
+            done(self._address(account.protocol, key, rows))
             return
         self._waiting[pair] = [done]
-        self._store.owners(*pair, lambda found: self._resolved(pair, found))
+        self._store.owners(*pair, lambda found: self._resolved(pair, key, found))
 
-    def _resolved(self, pair: tuple[str, str], rows: tuple[Row, ...] | None) -> None:
-        address = self._address(pair, rows or ())
+    def _resolved(self, pair: tuple[str, str], key: str, rows: tuple[Row, ...] | None) -> None:
+        address = self._address(pair[0], key, rows or ())
         for done in self._waiting.pop(pair):
             done(address)
 
-    def _address(self, pair: tuple[str, str], rows: tuple[Row, ...]) -> SipAddress:
+    def _address(self, protocol: str, key: str, rows: tuple[Row, ...]) -> SipAddress:
         """A contact with a row is known by its SIP user, any other by its address at the gateway."""
-        return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(*pair)
+        return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(protocol, key)
 
     # ------------------------------------------------------------ presence into SIP
     def _publish_soon(self, account: OwnedAccount, key: str) -> None:
