@@ -42,6 +42,8 @@ ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received 
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
+NO_USER = -404  # KSR.purple.is_user
+
 # KSR.purple.send_message: the gateway has nothing to do with the destination, or the sender nothing with its network
 NO_ACCOUNT, NO_CONTACT = -403, -404
 
@@ -124,7 +126,7 @@ class Routes:
         return ANSWERED if known == 0 else NEXT
 
     def ksr_route_internal(self) -> bool:
-        """The gateway's own requests, msilo's MESSAGEs and pua's PUBLISHes, which need no password.
+        """The gateway's own requests, pua's PUBLISHes and what the RPC sends, which need no password.
 
         The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets or
         from one of the gateway's.
@@ -132,7 +134,7 @@ class Routes:
         if _text("$pr") != "udp" or f"{_text('$Ri')}:{_text('$Rp')}" != self._internal:
             return NEXT
         if KSR.purple.is_from_gateway() > 0:
-            route = {"MESSAGE": self._from_gateway, "OPTIONS": _deliver_kept}.get(_method())
+            route = {"MESSAGE": self._from_gateway, "OPTIONS": _has_registered}.get(_method())
         elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
             routes = {"MESSAGE": _to_phones, "PUBLISH": _handle_publish, "SUBSCRIBE": KSR.presence.handle_subscribe}
             route = routes.get(_method())
@@ -189,8 +191,6 @@ class Routes:
             return _reply(403, "To is not the authenticated user")
         if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
             seconds = _registered_seconds()
-            if seconds > 0:
-                KSR.msilo.mdump_uri(_owner("$tU", "$td"))
             KSR.purple.handle_register(seconds)
         return ANSWERED
 
@@ -260,8 +260,8 @@ class Routes:
     def _nobody_registered(self, address: str) -> bool:
         if not self._auth:
             return _reply(480, "Temporarily Unavailable")
-        found = KSR.auth_db.is_subscriber(_owner("$rU", "$rd"), SUBSCRIBERS, EXISTS_IN_DOMAIN)
-        if found == NO_SUBSCRIBER:
+        found = _is_subscriber(_user("$rU", "$rd"))
+        if found == NO_USER:
             return _reply(404, "Not Found")
         return _reply(480, "Temporarily Unavailable") if found > 0 else _reply(500, "Server Internal Error")
 
@@ -269,7 +269,7 @@ class Routes:
         """The request URI is a user of this server, with or without a phone at the moment."""
         if self._auth:
             address = "sip:{}@{}".format(*_address("$rU", "$rd"))
-            return bool(KSR.auth_db.is_subscriber(address, SUBSCRIBERS, EXISTS_IN_DOMAIN) > 0)
+            return _is_subscriber(address) > 0
         return bool(KSR.registrar.registered(LOCATION) > 0)
 
 
@@ -297,16 +297,12 @@ def _chosen_contacts() -> list[tuple[str, str]]:
     return [(_text(contact), _text(hop)) for contact, hop in (("$ru", "$du"), *further)]
 
 
-def _deliver_kept() -> bool:
-    """The gateway has put messages into msilo's table, and asks: has a phone registered at or after ``since``?
-
-    Then they go to it now; its REGISTER came too early for them.
-    """
+def _has_registered() -> bool:
+    """The gateway has put messages into the database, and asks: has a phone registered at or after ``since``?"""
     since = _text("$(ru{uri.param,since})")
-    uri = _owner("$rU", "$rd")
-    if not since.isdigit() or not any(modified >= int(since) for modified, _expires in _bindings(uri)):
+    bindings = _bindings(_user("$rU", "$rd"))
+    if not since.isdigit() or not any(modified >= int(since) for modified, _expires in bindings):
         return _reply(480, "Temporarily Unavailable")
-    KSR.msilo.mdump_uri(uri)
     return _reply(200, "OK")
 
 
@@ -340,9 +336,15 @@ def _bindings(uri: str) -> list[tuple[int, int]]:
     return list(zip(modified, expires, strict=True))
 
 
-def _owner(user: str, domain: str) -> str:
-    """A user as the gateway writes him into msilo's table: in lower case."""
+def _user(user: str, domain: str) -> str:
+    """A user as the gateway knows him: in lower case."""
     return f"sip:{_text(user)}@{_text(domain)}".lower()
+
+
+def _is_subscriber(uri: str) -> int:
+    """auth_db compares the name with its case, and the gateway has it in lower case: then the gateway looks itself."""
+    found: int = KSR.auth_db.is_subscriber(uri, SUBSCRIBERS, EXISTS_IN_DOMAIN)
+    return KSR.purple.is_user(uri) if found == NO_SUBSCRIBER else found
 
 
 def _may_subscribe() -> bool:

@@ -125,7 +125,13 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
     expires_at: float
 
 
-Command = SendMessage | Typing | Delivered | SetPresence | ExtendPresence | Watch
+class DeliverKept(msgspec.Struct, frozen=True, tag="kept"):
+    """A phone of the SIP user (SipAddress.key) has registered: it gets what was kept for it."""
+
+    sip_user: str
+
+
+Command = SendMessage | Typing | Delivered | SetPresence | ExtendPresence | Watch | DeliverKept
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)

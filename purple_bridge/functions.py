@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from purple_bridge.accepted import Accepted, fingerprint
+from purple_bridge.accepted import fingerprint
 from purple_bridge.addresses import (
     ImContact,
     SipAddress,
@@ -29,12 +29,12 @@ from purple_bridge.addresses import (
     name_as_contact,
     normalize_im_name,
 )
-from purple_bridge.board import AccountBoard, State, Way
+from purple_bridge.board import State, Way
 from purple_bridge.bodies import content, incoming, outgoing, pidf
-from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     Command,
     Delivered,
+    DeliverKept,
     ExtendPresence,
     SendMessage,
     SetPresence,
@@ -43,6 +43,7 @@ from purple_bridge.commands import (
     encode,
     spec_of,
 )
+from purple_bridge.db import silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
@@ -56,10 +57,12 @@ from purple_bridge.errors import (
     Overloaded,
     UnsupportedBody,
 )
+from purple_bridge.kept_users import keeper_of
 from purple_bridge.ownership import owner_of, plugin_of
 from purple_bridge.presence import AVAILABLE, OFFLINE, Presence
 from purple_bridge.queued import QueueWriter
 from purple_bridge.settings import Settings
+from purple_bridge.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +98,14 @@ class PurpleFunctions:
         self,
         ksr: Any,
         settings: Settings,
-        channels: Channels,
-        board: AccountBoard,
-        accepted: Accepted,
+        shared: Shared,
         own_sockets: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         """``own_sockets``: address and port from which each worker sends into SIP."""
         self._ksr, self._settings = ksr, settings
-        self._channels, self._board, self._accepted = channels, board, accepted
+        self._channels, self._board = shared.channels, shared.board
+        self._accepted = shared.accepted
+        self._kept_users = shared.kept_users
         self._own_sockets = own_sockets
         self._mapping: Mapping | None = None
         self._error: GatewayError | None = None
@@ -112,7 +115,8 @@ class PurpleFunctions:
 
         ``rank``: this process's number, unique in this Kamailio.
         """
-        self._mapping = Mapping(make_engine(self._settings.db_url), self._settings.db_table)
+        self._engine = make_engine(self._settings.db_url)
+        self._mapping = Mapping(self._engine, self._settings.db_table)
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
         self._numbers = Numbers(rank)
 
@@ -132,7 +136,8 @@ class PurpleFunctions:
     def handle_register(self, expires: int) -> int:
         """REGISTER that was accepted; ``expires``: seconds the user is still registered for, 0: no more.
 
-        Signs the user's accounts on or off where purple.connect_on is ``register``; else does nothing.
+        What was kept for the user goes to the phone. Signs the user's accounts on or off where purple.connect_on is
+        ``register``.
         """
         return self._guarded(lambda: self._handle_register(expires))
 
@@ -150,6 +155,10 @@ class PurpleFunctions:
             return TAKEN if self._settings.gateway.contact_of(_parsed(uri)) else -NoContact.status
         except BadRequest:
             return -NoContact.status
+
+    def is_user(self, uri: str) -> int:
+        """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database."""
+        return self._guarded(lambda: self._is_user(uri))
 
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
@@ -341,12 +350,22 @@ class PurpleFunctions:
             self._hand_over(row, command)
 
     def _handle_register(self, expires: int) -> None:
-        if self._settings.connect_on != "register":
-            return
-        presence = AVAILABLE if expires > 0 else OFFLINE
         user = _parsed(self._text("$tu"))
-        if self._rows(user):
-            self._set_presence(user, presence, time.time() + expires)
+        if expires > 0 and self._kept_users.stamp(*silo.owner(user.key)):
+            self._deliver_kept(user.key)
+        if self._settings.connect_on == "register" and self._rows(user):
+            self._set_presence(user, AVAILABLE if expires > 0 else OFFLINE, time.time() + expires)
+
+    def _deliver_kept(self, user: str) -> None:
+        """Also to a worker that is still starting: it reads the command then."""
+        try:
+            self._channels.send(keeper_of(user, self._settings.workers), encode(DeliverKept(user)))
+        except Overloaded as error:
+            logger.error("what is kept for %s waits for the next REGISTER: %s", user, error.reason)
+
+    def _is_user(self, uri: str) -> None:
+        if not subscribers.has_user(self._engine, _parsed(uri)):
+            raise NoContact(f"{uri} is no user")
 
     # ------------------------------------------------------------ SUBSCRIBE
     def _check_subscribe(self) -> None:

@@ -14,16 +14,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge import app_python3, logs
 from purple_bridge.accepted import SECONDS, Accepted
-from purple_bridge.board import AccountBoard
-from purple_bridge.channels import Channels
 from purple_bridge.custom_parameters import read_group
-from purple_bridge.db import queue
+from purple_bridge.db import queue, silo
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
+from purple_bridge.kept_users import KeptUsers
 from purple_bridge.settings import Settings, read_settings
+from purple_bridge.shared import Shared
 from purple_bridge.worker.thread import LoopThread
 from purple_bridge.worker.uac import open_socket
 from purple_bridge.worker.worker import Worker
@@ -46,13 +46,12 @@ class Runtime:
             make_sqlite_wait()
         _check_database(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
-        self._channels = Channels(self.settings.workers)
-        self._board = AccountBoard(self.settings.workers)
-        accepted = Accepted()
-        _remember_accepted(self.settings, accepted)
+        self._shared = Shared.make(self.settings.workers)
+        _remember_accepted(self.settings, self._shared.accepted)
+        _remember_kept(self.settings, self._shared.kept_users)
         self._sockets = _open_sockets(self.settings)
         own = frozenset(opened.getsockname()[:2] for opened in self._sockets)
-        self.functions = PurpleFunctions(ksr, self.settings, self._channels, self._board, accepted, own)
+        self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
         app_python3.on_child_init(self._child_init)
 
     def _child_init(self, rank: int) -> None:
@@ -61,7 +60,7 @@ class Runtime:
         self.functions.open_database(rank)
         if rank > self.settings.workers:
             return
-        worker = Worker(self.settings, rank, self._channels, self._board, self._resource, self._sockets[rank - 1])
+        worker = Worker(self.settings, rank, self._shared, self._resource, self._sockets[rank - 1])
         LoopThread(worker).start()
         app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
@@ -110,6 +109,19 @@ def _remember_accepted(settings: Settings, accepted: Accepted) -> None:
     except SQLAlchemyError as error:
         cause = " ".join(str(error).split())[:200]
         raise ConfigurationError(f"purple_queue cannot be read ({cause}); run purplectl db upgrade") from None
+    finally:
+        engine.dispose()
+
+
+def _remember_kept(settings: Settings, kept_users: KeptUsers) -> None:
+    """Whose messages lie in the database since before this start."""
+    engine = make_engine(settings.db_url)
+    try:
+        for owner in silo.owners(engine):
+            kept_users.mark(*owner)
+    except SQLAlchemyError as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"silo cannot be read ({cause}); run purplectl db upgrade") from None
     finally:
         engine.dispose()
 

@@ -13,6 +13,7 @@ from purple_bridge.commands import (
     AccountSpec,
     Command,
     Delivered,
+    DeliverKept,
     ExtendPresence,
     SendMessage,
     SetPresence,
@@ -50,6 +51,7 @@ _commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(SetPresence, _specs, _text, _text, _time, st.booleans(), _text),
     st.builds(ExtendPresence, _specs, _time, st.booleans(), _text),
     st.builds(Watch, _specs, _text, _text, _text, _time),
+    st.builds(DeliverKept, _text),
 )
 
 

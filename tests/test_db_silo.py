@@ -1,4 +1,4 @@
-"""Messages stored for a phone that is not there: a real Kamailio's msilo sends what ``store`` has written."""
+"""Messages stored for a phone that is not there: what ``load`` finds; and Kamailio's own msilo can send them, too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, delete, func, select, update
 
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.schema import create_all
-from purple_bridge.db.silo import LONGEST_BODY, LONGEST_HEADERS, StoredMessage, store
+from purple_bridge.db.silo import (
+    CHUNK,
+    LONGEST_BODY,
+    LONGEST_HEADERS,
+    STAY_SECONDS,
+    KeptRow,
+    StoredMessage,
+    erase,
+    erase_expired,
+    load,
+    owner,
+    owners,
+    store,
+)
 from purple_bridge.db.tables import silo
 from tests.agents.phone import Phone, Received
 from tests.databases import KINDS, empty_database
@@ -20,7 +33,9 @@ from tests.servers.base import Server
 from tests.waiting import wait_until
 
 BOB = "sip:bob@example.org"
+BOB_KEY = "bob@example.org"
 ALICE = "sip:alice*xmpp.example@xmpp.im.example.org"
+NOW = 1_800_000_000
 CONFIG = """\
 children=1
 disable_tcp=yes
@@ -198,6 +213,81 @@ def test_what_the_phone_refuses_stays(engine: Engine, bob: Phone) -> None:
 def _sent_again(bob: Phone) -> bool:
     bob.register()
     return len(bob.messages) > 1
+
+
+def _loaded(engine: Engine, user: str = BOB_KEY, after: int = 0, limit: int = 1000, now: int = NOW) -> list[str]:
+    return [row.body.decode() for row in load(engine, user, after, limit, now)]
+
+
+def test_rows_are_loaded_in_their_order_page_by_page(engine: Engine) -> None:
+    texts = [f"{number}" for number in range(25)]
+    store(engine, [message(text) for text in texts])
+    found: list[KeptRow] = []
+    while page := load(engine, BOB_KEY, found[-1].id if found else 0, 10, NOW):
+        assert len(page) <= 10
+        found += page
+    assert [row.body.decode() for row in found] == texts
+
+
+def test_a_loaded_row_is_what_was_stored(engine: Engine) -> None:
+    body, extra = "Grüße 😀\r\n\0".encode(), "Subject: Grüße\r\n"
+    store(engine, [message(ctype="message/cpim", extra_hdrs=extra, body=body)])
+    (row,) = load(engine, BOB_KEY, 0, 10, NOW)
+    assert row == KeptRow(row.id, ALICE, 1_700_000_000, "message/cpim", body, extra)
+
+
+def test_rows_of_others_expired_rows_and_reminders_are_not_loaded(engine: Engine) -> None:
+    store(engine, [message("reminder")])
+    with engine.begin() as connection:
+        connection.execute(update(silo).values(snd_time=1))
+    store(engine, [message("mine"), message(username="bo"), message(domain="example.com"), message(exp_time=NOW)])
+    assert _loaded(engine) == ["mine"]
+    assert _loaded(engine, "nobody@example.org") == []
+
+
+def test_a_row_without_body_and_headers(engine: Engine) -> None:
+    """Its columns allow it, so another program may have written it."""
+    store(engine, [message()])
+    with engine.begin() as connection:
+        connection.execute(update(silo).values(body=None, extra_hdrs=None))
+    (row,) = load(engine, BOB_KEY, 0, 10, NOW)
+    assert (row.body, row.extra_hdrs) == (b"", "")
+
+
+def test_erased_rows_are_gone(engine: Engine) -> None:
+    store(engine, [message(f"{number}") for number in range(CHUNK + 10)])
+    rows = load(engine, BOB_KEY, 0, CHUNK + 10, NOW)
+    erase(engine, [row.id for row in rows[:-1]])
+    assert _loaded(engine) == [f"{CHUNK + 9}"]
+    erase(engine, [rows[0].id])
+    erase(engine, [])
+    assert _count(engine) == 1
+
+
+def test_expired_rows_are_deleted_after_a_while(engine: Engine) -> None:
+    times = (NOW - STAY_SECONDS - 1, NOW - STAY_SECONDS, NOW - STAY_SECONDS + 1, NOW + 1)
+    store(engine, [message(exp_time=exp_time) for exp_time in times])
+    assert erase_expired(engine, NOW) == 2
+    assert _count(engine) == 2
+    assert len(_loaded(engine)) == 1
+
+
+def test_who_has_rows(engine: Engine) -> None:
+    assert owners(engine) == []
+    store(engine, [message(), message(), message(username="carol"), message(domain="example.com")])
+    assert sorted(owners(engine)) == [("bob", "example.com"), ("bob", "example.org"), ("carol", "example.org")]
+
+
+@pytest.mark.parametrize(
+    ("user", "row"),
+    [
+        ("bob@example.org", ("bob", "example.org")),
+        ("o'hara b@[::1]", ("o'hara%20b", "[::1]")),
+        ("jürgen@example.org", ("j%c3%bcrgen", "example.org")),
+    ],
+)
+def test_whose_rows_they_are(user: str, row: tuple[str, str]) -> None:
+    assert owner(user) == row
 
 
 def test_times_after_2038(engine: Engine) -> None:

@@ -15,16 +15,15 @@ from typing import Any
 
 import pytest
 
-from purple_bridge.accepted import Accepted
 from purple_bridge.addresses import GatewayDomain
-from purple_bridge.board import AccountBoard, State, Way
+from purple_bridge.board import State, Way
 from purple_bridge.bodies import composing, outgoing
 from purple_bridge.bodies.content import ACCEPTED, MAX_BODY
-from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     AccountSpec,
     Command,
     Delivered,
+    DeliverKept,
     ExtendPresence,
     SendMessage,
     SetPresence,
@@ -35,10 +34,12 @@ from purple_bridge.commands import (
 from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
+from purple_bridge.errors import Overloaded
 from purple_bridge.functions import MAX_NOT_UTF_8, PurpleFunctions
 from purple_bridge.presence import Show
 from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
+from purple_bridge.shared import Shared
 
 ROOT = Path(__file__).parent.parent
 VERSION_TABLE = "CREATE TABLE version (table_name VARCHAR(32) UNIQUE NOT NULL, table_version INTEGER NOT NULL)"
@@ -116,8 +117,9 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.ksr = Ksr()
-        self.channels, self.board = Channels(settings.workers), AccountBoard(settings.workers)
-        self.purple = PurpleFunctions(self.ksr, settings, self.channels, self.board, Accepted())
+        shared = Shared.make(settings.workers)
+        self.channels, self.board, self.kept_users = shared.channels, shared.board, shared.kept_users
+        self.purple = PurpleFunctions(self.ksr, settings, shared)
         self.purple.open_database(5)
         self.board.set_ready(1, True)
         self._cseq, self._db_url = count(1), settings.db_url
@@ -597,6 +599,34 @@ def test_a_user_without_an_account_may_register(register_gateway: Gateway) -> No
     register_gateway.request(tu=NOBODY)
     assert register_gateway.purple.handle_register(300) == 1
     assert register_gateway.commands == []
+
+
+def test_a_registration_has_what_was_kept_delivered(gateway: Gateway) -> None:
+    gateway.request(tu="<sip:Alice@Example.org>;tag=x")
+    assert gateway.purple.handle_register(300) == 1
+    assert gateway.commands == [], "nothing is kept"
+    gateway.kept_users.mark("alice", "example.org")
+    assert gateway.purple.handle_register(0) == 1
+    assert gateway.commands == [], "no phone is left"
+    assert gateway.purple.handle_register(300) == 1
+    assert gateway.commands == [DeliverKept("alice@example.org")]
+    gateway.board.set_ready(1, False)
+    assert gateway.purple.handle_register(300) == 1
+    assert gateway.commands == [DeliverKept("alice@example.org")], "a worker that starts reads it then"
+
+
+def test_a_registration_while_the_queue_is_full(register_gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    register_gateway.request(tu=NOBODY)
+    register_gateway.kept_users.mark("nobody", "example.org")
+    _fill(register_gateway)
+    assert register_gateway.purple.handle_register(300) == 1
+    assert "nobody@example.org waits for the next REGISTER" in caplog.text
+
+
+def _fill(gateway: Gateway) -> None:
+    with pytest.raises(Overloaded):
+        while True:
+            gateway.channels.send(1, bytes(1 << 16))
 
 
 def test_a_registration_does_nothing_where_publish_signs_on(gateway: Gateway) -> None:

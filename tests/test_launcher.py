@@ -19,7 +19,6 @@ from purple_bridge.launcher.listeners import Listener, parse_listener
 from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
-from purple_bridge.launcher.wrapper import INTERNAL_PROCESSES
 from tests.agents.phone import Phone, pidf
 from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
 from tests.waiting import free_port, wait_until
@@ -113,9 +112,9 @@ def test_signal_stops_everything(kamailio: Kamailio, number: signal.Signals) -> 
 def test_ready_means_that_sip_and_every_worker_answer(kamailio: Kamailio, phone: Callable[[str], Phone]) -> None:
     assert phone("alice").options().status == 200
     ranks = [process["rank"] for process in kamailio.processes() if process["description"].startswith("udp")]
-    assert ranks == list(range(1, 1 + kamailio.workers + INTERNAL_PROCESSES))
+    assert ranks == list(range(1, 1 + kamailio.workers + 1))
     first = [process for process in kamailio.processes() if process["rank"] in (1, 2)]
-    assert all(f":{kamailio.port}" in process["description"] for process in first)
+    assert all(f":{kamailio.internal_port}" in process["description"] for process in first)
     assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(kamailio)}
 
 

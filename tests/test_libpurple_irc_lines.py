@@ -23,6 +23,7 @@ from purple_bridge.libpurple.irc import (
     Confirmations,
     Line,
     cut,
+    is_of_a_person,
     parse,
     payloads,
     text_of,
@@ -59,6 +60,20 @@ NOTHING = [body.text for body in BODIES if not body.in_irc]
 )
 def test_a_line_is_parsed(line: bytes, expected: Line) -> None:
     assert parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "person"),
+    [
+        (b":bob!~bob@host.example PRIVMSG me :hello", True),
+        (b":NickServ!services@services.example NOTICE me :who are you?", True),
+        (b":bob NOTICE me :hello", True),
+        (b":irc.example.net NOTICE me :*** Looking up your hostname", False),
+        (b"NOTICE AUTH :*** Checking ident", False),
+    ],
+)
+def test_what_a_server_says_is_no_message_of_a_person(line: bytes, person: bool) -> None:
+    assert is_of_a_person(parse(line)) is person
 
 
 @pytest.mark.parametrize(("raw", "expected"), READ_IN_IRC)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from purple_bridge.addresses import SipAddress
-from purple_bridge.db.silo import StoredMessage
+from purple_bridge.db.silo import KeptRow, StoredMessage, owner
+from purple_bridge.kept_users import KeptUsers
 from purple_bridge.libpurple import glib
 from purple_bridge.worker import postman as postman_module
+from purple_bridge.worker.kept import PAGE, Shelf
 from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.typist import Typist
 from purple_bridge.worker.uac import UserAgentClient, open_socket
@@ -27,23 +29,57 @@ CPIM = "message/cpim"
 
 
 class Office:
-    """A postman, the routes that answer it, and what it stored and gave up."""
+    """A postman, the routes that answer it, and what it stored and gave up; implements the rows in memory.
+
+    ``rows``: Alice's, by id. ``looks``: ids after which rows were asked for. ``late``: who registered late.
+    """
 
     def __init__(self, listener: Listener, opened: socket.socket) -> None:
         self.listener = listener
         self.client = UserAgentClient(opened)
-        self.postman = Postman(self.client, self._store, self._failed)
+        self.users = KeptUsers()
+        self.postman = Postman(self.client, Shelf(self, self.users), self._failed, self._late)
+        self.rows: dict[int, KeptRow] = {}
+        self.looks: list[int] = []
+        self.late: list[str] = []
         self.stored: list[StoredMessage] = []
         self.failed: list[tuple[Letter, int, str]] = []
         self.database_works = True
         self.attempts = 0
         self._seen = 0
 
-    def _store(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
+    def store_kept(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
         self.attempts += 1
         works = self.database_works
         self.stored += messages if works else []
         glib.call_soon(lambda: done(works))
+
+    def load_kept(self, user: str, after: int, limit: int, done: Callable[[list[KeptRow] | None], None]) -> None:
+        assert user == ALICE
+        self.looks.append(after)
+        rows = [row for number, row in sorted(self.rows.items()) if number > after][:limit]
+        found = rows if self.database_works else None
+        glib.call_soon(lambda: done(found))
+
+    def erase_kept(self, number: int, done: Callable[[bool], None]) -> None:
+        works = self.database_works
+        if works:
+            del self.rows[number]
+        glib.call_soon(lambda: done(works))
+
+    def _late(self, user: str) -> None:
+        self.late.append(user)
+
+    def keep(self, *texts: str, **more: Any) -> None:
+        """Rows of Alice, as somebody has stored them."""
+        for text in texts:
+            number = max(self.rows, default=0) + 1
+            values = {"src_addr": BOB.uri, "inc_time": 1_700_000_000, "ctype": "text/plain", "extra_hdrs": "", **more}
+            self.rows[number] = KeptRow(id=number, body=text.encode(), **values)
+        self.users.mark(*owner(ALICE))
+
+    def register(self) -> None:
+        self.postman.registered(ALICE)
 
     def _failed(self, letter: Letter, status: int, reason: str) -> None:
         self.failed.append((letter, status, reason))
@@ -305,6 +341,190 @@ def test_the_end_of_the_process(office: Office) -> None:
     office.listener.answer(outstanding, 480)
     assert office.nothing_more()
     assert len(office.stored) == rows
+
+
+# ---- what was kept
+
+
+def _bodies(office: Office, count: int) -> list[str]:
+    return [office.answer_next(200).body.decode() for _ in range(count)]
+
+
+def _settled(office: Office) -> bool:
+    run_until(lambda: office.postman.waiting == 0, "nothing is under way")
+    return office.nothing_more()
+
+
+def test_kept_messages_go_out_one_by_one(office: Office) -> None:
+    """Across pages; each row goes when a phone has it, before the next one leaves."""
+    texts = [f"row {number}" for number in range(2 * PAGE + 3)]
+    office.keep(*texts)
+    office.register()
+    for number, text in enumerate(texts):
+        request = office.next()
+        assert request.body.decode() == text
+        assert len(office.rows) == len(texts) - number
+        office.listener.answer(request, 200)
+    assert _settled(office)
+    assert (office.rows, office.looks) == ({}, [0, PAGE, 2 * PAGE])
+
+
+def test_the_headers_of_a_kept_message(office: Office) -> None:
+    office.keep("x", extra_hdrs="Subject: Grüße: zwei\r\nContent-Language: de\r\n", ctype=CPIM)
+    office.register()
+    request = office.answer_next(200)
+    assert request.uri == "sip:alice@example.org;proto=purple;size=any"
+    assert re.fullmatch(r"<sip:bob\*jabber\.org@xmpp\.im\.example\.org>;tag=\w+", request.headers["From"])
+    assert request.headers["To"] == "<sip:alice@example.org>"
+    assert request.headers["Content-Type"] == CPIM
+    assert request.headers["Date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
+    assert request.headers["Subject"] == "Grüße: zwei"
+    assert request.headers["Content-Language"] == "de"
+
+
+def test_without_kept_messages_the_database_is_not_asked(office: Office) -> None:
+    office.register()
+    assert office.looks == []
+    office.keep("x")
+    office.register()
+    assert _bodies(office, 1) == ["x"]
+    assert _settled(office)
+    looks = len(office.looks)
+    office.register()
+    assert _settled(office)
+    assert len(office.looks) == looks
+    office.keep("y")
+    office.register()
+    assert _bodies(office, 1) == ["y"]
+
+
+def test_what_is_posted_meanwhile_comes_after(office: Office) -> None:
+    office.post("outstanding")
+    office.keep("kept 1", "kept 2")
+    office.register()
+    office.post("live")
+    assert _bodies(office, 4) == ["outstanding", "kept 1", "kept 2", "live"]
+    assert office.stored == []
+
+
+def test_registered_again_meanwhile(office: Office) -> None:
+    """Nothing comes twice; what was stored behind the back of the hand-out comes at its end."""
+    office.keep("1", "2")
+    office.register()
+    office.register()
+    first = office.next()
+    office.register()
+    office.keep("3")
+    office.listener.answer(first, 200)
+    assert _bodies(office, 2) == ["2", "3"]
+    assert _settled(office)
+
+
+@pytest.mark.parametrize("status", [408, 480, 500])
+def test_nobody_there_for_what_is_kept(office: Office, status: int) -> None:
+    """The rows stay, what waits behind them is stored behind them."""
+    office.keep("1", "2", "3")
+    office.register()
+    office.answer_next(200)
+    office.next()
+    office.post("live")
+    office.listener.answer(office.listener.read()[-1], status)
+    run_until(lambda: office.stored, "the live one is stored")
+    question = office.answer_next(200)
+    assert question.method == "OPTIONS"
+    run_until(lambda: office.late, "told that a phone has registered")
+    assert _settled(office)
+    assert [row.body for row in office.rows.values()] == [b"2", b"3"]
+    assert [message.body for message in office.stored] == [b"live"]
+    office.register()
+    assert _bodies(office, 2) == ["2", "3"]
+
+
+def test_registered_while_a_phone_was_silent(office: Office) -> None:
+    """Another phone may have come: it is tried once more."""
+    office.keep("1", "2")
+    office.register()
+    silent = office.next()
+    office.register()
+    office.listener.answer(silent, 408)
+    assert _bodies(office, 2) == ["1", "2"]
+    assert _settled(office)
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 488, 603])
+def test_a_kept_message_that_is_refused(office: Office, status: int) -> None:
+    office.keep("1", "2")
+    office.register()
+    office.answer_next(status, "No, thanks")
+    assert _bodies(office, 1) == ["2"]
+    assert _settled(office)
+    assert (office.rows, office.failed) == ({}, [])
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_no_phone_takes_messages(office: Office, status: int) -> None:
+    """That says nothing of the row, so it stays; a live one is refused as ever."""
+    office.keep("1")
+    office.register()
+    office.next()
+    letter = office.post("live")
+    office.listener.answer(office.listener.read()[-1], status, "No")
+    assert office.answer_next(status, "No").body == b"live"
+    run_until(lambda: office.failed, "the failure")
+    assert office.failed == [(letter, status, "No")]
+    assert _settled(office)
+    assert len(office.rows) == 1
+
+
+@pytest.mark.parametrize("bad", [{"src_addr": "nobody"}, {"ctype": "x\r\nRoute: y"}, {"extra_hdrs": "no header\r\n"}])
+def test_a_row_that_cannot_be_sent_blocks_nothing(office: Office, bad: dict[str, str]) -> None:
+    office.keep("bad", **bad)
+    office.keep("good")
+    office.register()
+    assert _bodies(office, 1) == ["good"]
+    assert _settled(office)
+    assert office.rows == {}
+
+
+def test_a_database_that_cannot_be_read(office: Office) -> None:
+    office.keep("kept")
+    office.database_works = False
+    office.register()
+    office.post("live")
+    assert _bodies(office, 1) == ["live"]
+    office.database_works = True
+    office.register()
+    assert _bodies(office, 1) == ["kept"]
+
+
+def test_a_row_that_cannot_be_erased_is_not_sent_again(office: Office) -> None:
+    office.keep("1", "2")
+    office.register()
+    first = office.next()
+    office.database_works = False
+    office.listener.answer(first, 200)
+    run_until(lambda: office.postman.waiting == 0, "it stops")
+    office.register()
+    assert _settled(office)
+    office.database_works = True
+    office.register()
+    assert _bodies(office, 1) == ["2"]
+    assert _settled(office)
+    assert office.rows == {}
+
+
+def test_the_end_of_the_process_while_rows_are_handed_out(office: Office) -> None:
+    """They are in the database, so none of them is written down a second time."""
+    office.keep("1", "2")
+    office.register()
+    first = office.next()
+    office.post("live")
+    office.postman.close()
+    assert [message.body for message in office.stored] == [b"live"]
+    office.listener.answer(first, 200)
+    run_until(lambda: len(office.rows) == 1, "what the phone has is erased")
+    office.register()
+    assert office.nothing_more()
 
 
 # ---- refused for good

@@ -51,6 +51,7 @@ class Options:
     db_url: str | None
     state_dir: Path | None
     workers: int | None
+    receivers: int
     settings: dict[str, str]
     no_auth: bool
     log_file: Path | None
@@ -122,6 +123,13 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     help=f"Processes that run libpurple. Default: {DEFAULT_WORKERS}.",
 )
 @click.option(
+    "--receivers",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Processes for each UDP listener of phones. Default: 1. With more, messages that one phone sends without"
+    " waiting for the answers may overtake each other.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -159,6 +167,7 @@ def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
         listeners=options.listeners,
         domains=domains,
         parameters=_parameters(options, config, state, domains[0]),
+        receivers=options.receivers,
         auth=not options.no_auth,
         threads_mode=kamailio.threads_mode,
     )

@@ -41,6 +41,12 @@ def remove_user(engine: Engine, user: SipAddress) -> bool:
         return connection.execute(delete(subscriber).where(_is(user))).rowcount > 0
 
 
+def has_user(engine: Engine, user: SipAddress) -> bool:
+    """Whether there is such a user, in whatever case. Raises SQLAlchemyError."""
+    with engine.connect() as connection:
+        return connection.execute(select(subscriber.c.id).where(_is(user))).first() is not None
+
+
 def list_users(engine: Engine) -> list[str]:
     """Every user as ``sip:user@domain``, in order. Raises SQLAlchemyError."""
     table = subscriber

@@ -18,7 +18,7 @@ LIBPURPLE = "libpurple.so.0"
 # Debian package -> the modules of kamailio.cfg that it has
 CORE_MODULES = (
     "jsonrpcs ctl cfg_rpc kex corex tm tmx sl rr pv maxfwd usrloc registrar textops siputils sanity cfgutils xlog "
-    "kemix auth auth_db msilo"
+    "kemix auth auth_db"
 )
 PACKAGES = {
     "kamailio": CORE_MODULES.split(),

@@ -11,7 +11,6 @@ from purple_bridge.launcher.listeners import Listener, is_ip_address
 from purple_bridge.launcher.parameters import define_lines, quoted
 from purple_bridge.launcher.state import StateDirectory, write_private
 
-INTERNAL_PROCESSES = 1  # one, so that messages stay in the order in which the IM network gave them
 SCHEMES = {"sqlite": "WITH_SQLITE", "mysql": "WITH_MYSQL", "postgres": "WITH_POSTGRES"}
 
 
@@ -20,7 +19,8 @@ class Run:
     """All that one start of the gateway depends on.
 
     ``parameters``: the ``purple.NAME`` values as texts, complete with ``db_url``, ``internal`` and ``workers``.
-    ``threads_mode``: this Kamailio has app_python3's ``threads_mode``.
+    ``receivers``: processes for each UDP listener of phones. ``threads_mode``: this Kamailio has app_python3's
+    ``threads_mode``.
     """
 
     config: Path
@@ -29,6 +29,7 @@ class Run:
     listeners: tuple[Listener, ...]
     domains: tuple[str, ...]
     parameters: Mapping[str, str]
+    receivers: int = 1
     auth: bool = True
     threads_mode: bool = False
 
@@ -57,7 +58,7 @@ def wrapper_text(run: Run) -> str:
         *(f"#!define {feature}" for feature in _features(run)),
         *define_lines(run.parameters),
         *_server_defines(run),
-        f"children={run.workers}",
+        f"children={run.receivers}",
         *_listen_lines(run),
         *(f"alias={quoted(domain)}" for domain in run.domains if not is_ip_address(domain)),
         f"include_file {quoted(str(run.config))}",
@@ -88,10 +89,13 @@ def _server_defines(run: Run) -> list[str]:
 
 
 def _listen_lines(run: Run) -> list[str]:
-    """The first UDP listener comes first: its processes get the ranks from 1, in which libpurple runs."""
+    """The internal listener first: its processes get the ranks from 1, in which libpurple runs.
+
+    One that received from phones as well would wait for Python's lock while libpurple is busy.
+    """
     ordered = [*run.udp_listeners, *(other for other in run.listeners if other.protocol != "udp")]
     return [
-        *(f"listen={listener}" for listener in ordered),
-        f"socket_workers={INTERNAL_PROCESSES}",
+        f"socket_workers={run.workers}",
         f'listen=udp:{run.parameters["internal"]} name "internal"',
+        *(f"listen={listener}" for listener in ordered),
     ]

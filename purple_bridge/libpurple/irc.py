@@ -298,6 +298,11 @@ def _lower(name: bytes) -> bytes:
     return name.lower().translate(_LOWER)
 
 
+def is_of_a_person(line: Line) -> bool:
+    """A server tells its users things by NOTICE, too; its name has a dot, which no nick has (RFC 2812 §2.3.1)."""
+    return bool(line.nick) and b"." not in line.nick
+
+
 # ---------------------------------------------------------------- libpurple
 @dataclass(slots=True)
 class _Connection:
@@ -379,6 +384,8 @@ class Irc(Protocol):
 
     def _message_received(self, account: int, line: Line) -> bool:
         """``complete`` is called while libpurple reads this line. 301 RPL_AWAY: the contact's away message."""
+        if line.command != "301" and not is_of_a_person(line):
+            return False
         self._text = text_of(_decoded(account, line.last), _decoded(account, line.nick))
         self._automatic = line.command != "PRIVMSG"
         return self._text is not None

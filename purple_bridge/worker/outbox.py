@@ -17,9 +17,7 @@ from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
 
 WINDOW = 1000
-MOST_IN_FLIGHT = 1000
-# where every message has a row: until that is gone, all of these arrive twice if this process dies
-MOST_IN_FLIGHT_ALWAYS = 3
+MOST_IN_FLIGHT = 3  # what a server that dies has delivered without having said so arrives twice
 WRITE_DOWN_SECONDS = 1.0  # what takes longer has a row from then on
 STALL_SECONDS = 3.0  # when the first one takes longer, what comes has a row before it is answered
 SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
@@ -39,7 +37,7 @@ class Rows(Protocol):
         """The next rows of the account with a higher id, in order; None: the database failed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """``stored``: a row is there, or on its way into the database. ``confirmed``: the network will acknowledge it."""
 
@@ -62,6 +60,7 @@ class Outbox:
         self._rows, self._clock, self._always = rows, clock, always
         self._waiting: deque[Item] = deque()
         self._in_flight: OrderedDict[str, Item] = OrderedDict()
+        self._in_doubt: dict[str, Item] = {}  # of the waiting: in flight when the connection was lost
         self._beyond = backlog  # rows that are not in memory, about
         self._loading = False
         self._generation = 0
@@ -115,12 +114,13 @@ class Outbox:
         return self._waiting[0].message
 
     def _has_room(self) -> bool:
-        if self._always:
-            return len(self._in_flight) + self._erasing < MOST_IN_FLIGHT_ALWAYS
-        return len(self._in_flight) < MOST_IN_FLIGHT
+        # where every message has a row, it counts until that is gone: if this process dies, it would arrive twice
+        erasing = self._erasing if self._always else 0
+        return len(self._in_flight) + erasing < MOST_IN_FLIGHT
 
     def take(self) -> None:
         """``next()`` is about to be handed over."""
+        self._in_doubt.clear()  # it goes out on a new connection
         item = self._waiting.popleft()
         item.handed_at, item.confirmed = self._clock(), True
         self._in_flight[item.message.ident] = item
@@ -131,8 +131,13 @@ class Outbox:
             self._in_flight[ident].confirmed = False
 
     def acknowledged(self, ident: str) -> SendMessage | None:
-        """The network has it, or it failed for good; None: it is not one of those in flight."""
+        """The network has it, or it failed for good; None: it is not one of those in flight.
+
+        What a server said before it died may be read only after a write to it has failed.
+        """
         item = self._in_flight.pop(ident, None)
+        if item is None and (item := self._in_doubt.pop(ident, None)) is not None:
+            self._waiting.remove(item)
         return self._gone(item) if item else None
 
     def remove(self, number: int) -> bool:
@@ -141,6 +146,7 @@ class Outbox:
         if len(kept) == len(self._waiting):
             return not any(item.message.id == number for item in self._in_flight.values())
         self._waiting = deque(kept)
+        self._in_doubt = {ident: item for ident, item in self._in_doubt.items() if item.message.id != number}
         return True
 
     def connection_lost(self) -> None:
@@ -148,6 +154,7 @@ class Outbox:
         for item in reversed(self._in_flight.values()):
             item.handed_at = 0.0
             self._waiting.appendleft(item)
+        self._in_doubt |= self._in_flight
         self._in_flight.clear()
         self.write_down()
 
@@ -166,8 +173,11 @@ class Outbox:
     def way(self) -> Way:
         """Of a message that comes now, while the account is online."""
         stalled = self._unacknowledged_for() > STALL_SECONDS
-        waits = bool(self._waiting) and self._clock() - self._waiting[0].since > STALL_SECONDS
-        return Way.QUEUE if stalled or waits or self._more else Way.DIRECT
+        return Way.QUEUE if stalled or self._waits_for() > STALL_SECONDS or self._more else Way.DIRECT
+
+    def _waits_for(self) -> float:
+        """Seconds since the first of the waiting messages came."""
+        return self._clock() - self._waiting[0].since if self._waiting else 0.0
 
     @property
     def stuck(self) -> bool:

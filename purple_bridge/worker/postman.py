@@ -2,6 +2,7 @@
 
 One MESSAGE is outstanding for each user (RFC 3428 §8), the others wait in order. Kamailio's routes tell what became of
 it: a 2xx of a phone; 513 of their own, too large for a phone reached over UDP; 480, no phone; what a phone answered.
+What was kept goes out in front of all others when a phone has registered; its row stays until a phone has it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import Protocol
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import composing
 from purple_bridge.bodies.content import parse_content_type
 from purple_bridge.bodies.splitting import split
-from purple_bridge.db.silo import StoredMessage
+from purple_bridge.db import silo
+from purple_bridge.db.silo import KeptRow, StoredMessage
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
 from purple_bridge.sip_headers import clean_display, header_block, name_addr
+from purple_bridge.worker.kept import HandOut, Shelf
 from purple_bridge.worker.typist import REFRESH, Typist
 
 logger = logging.getLogger(__name__)
@@ -41,6 +45,7 @@ NO_SUCH_TYPE = 415
 NOT_REGISTERED = 480
 # no phone is there, or none answers, or it cannot be reached (477, 478: tm's own)
 NOBODY_THERE = frozenset({408, 430, 477, 478, 480, 500, 503, 504})
+NO_MESSAGES = frozenset({404, 405})  # of the routes: no such user, no phone that takes messages, whatever they say
 
 KEEP_SECONDS = 7 * 24 * 3600
 STORE_AGAIN = (1.0, 5.0, 15.0)  # seconds
@@ -80,7 +85,7 @@ class Letter:
 
 
 Failed = Callable[[Letter, int, str], None]
-StoreSilo = Callable[[list[StoredMessage], Callable[[bool], None]], None]
+Registered = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +100,28 @@ class _Page:
 
 @dataclass(slots=True)
 class _Box:
-    """What is on its way to one user. ``busy``: a MESSAGE is outstanding, or what nobody took is being stored.
+    """What is on its way to one user. ``busy``: a MESSAGE is outstanding, or the database is being asked.
 
+    ``hand_out``: what was kept, on its way; ``registered``: a phone has registered since it began, or before.
     ``stopped``: who has stopped writing meanwhile, by SipAddress.key.
     """
 
     waiting: deque[_Page] = field(default_factory=deque)
     outstanding: _Page | None = None
     busy: bool = False
+    hand_out: HandOut | None = None
+    registered: bool = False
     sent_at: int = 0
     stopped: dict[str, SipAddress] = field(default_factory=dict)
 
 
 class Postman:
-    """``store``: keeps messages for the user's next REGISTER and says whether it did. ``failed``: no phone will ever
-    take the letter; the SIP status and reason say why."""
+    """``shelf``: keeps messages for the user's next REGISTER. ``failed``: no phone will ever take the letter; the SIP
+    status and reason say why. ``late``: a phone of the user registered while messages were on their way to the shelf;
+    has ``registered`` called where the user's rows are handed out."""
 
-    def __init__(self, client: Client, store: StoreSilo, failed: Failed) -> None:
-        self._client, self._store, self._failed = client, store, failed
+    def __init__(self, client: Client, shelf: Shelf, failed: Failed, late: Registered) -> None:
+        self._client, self._shelf, self._failed, self._late = client, shelf, failed, late
         self._boxes: dict[str, _Box] = {}
         self._typist = Typist(self._notify)
         self._refused: dict[str, float] = {}
@@ -130,6 +139,12 @@ class Postman:
         box.waiting.append(page)
         self._next(letter.user)
 
+    def registered(self, user: str) -> None:
+        """A phone of the user has registered: what was kept goes to it, in front of what comes meanwhile."""
+        if not self._closed and self._shelf.may_have(user):
+            self._box(user).registered = True
+            self._next(user)
+
     def close(self) -> None:
         """The process is about to end: what no phone has taken yet is kept for the user's next REGISTER.
 
@@ -142,7 +157,7 @@ class Postman:
 
     def _write_down(self, pages: list[_Page]) -> None:
         rows = [row for _page, row in self._rows(pages) if row is not None]
-        self._store(rows, lambda _well: None)
+        self._shelf.store(rows, lambda _well: None)
 
     def typing(self, sender: SipAddress, user: str, active: bool) -> None:
         """The IM contact writes to the user, or has stopped (RFC 3994): of use now or not at all."""
@@ -159,9 +174,14 @@ class Postman:
     # ------------------------------------------------------------ one after the other
     def _next(self, user: str) -> None:
         box = self._boxes[user]
-        if box.busy:
+        if box.busy or self._closed:
             return
-        if box.waiting:
+        if box.registered and box.hand_out is None:
+            box.registered, box.hand_out = False, self._shelf.open(user)
+        if box.hand_out is not None:
+            box.busy = True
+            box.hand_out.next(lambda row: self._send_kept(user, row))
+        elif box.waiting:
             self._send(user, box, box.waiting.popleft())
         elif box.stopped:
             _key, sender = box.stopped.popitem()
@@ -250,7 +270,7 @@ class Postman:
             try:
                 parts = self._parts(page) if page.letter.keep and not page.as_is else [page]
                 rows += [(part, _row(part) if page.letter.keep else None) for part in parts]
-            except (GatewayError, ValueError) as error:  # such as an address longer than msilo's column
+            except (GatewayError, ValueError) as error:  # such as an address longer than the column
                 logger.error("from %s to %s: cannot be kept: %s", page.letter.sender.uri, page.letter.user, error)
                 rows.append((page, None))
         return rows
@@ -267,7 +287,7 @@ class Postman:
             else:
                 self._fail([page for page, _row in kept], status, reason)
 
-        self._store([row for _page, row in kept], stored)
+        self._shelf.store([row for _page, row in kept], stored)
 
     def _kept(self, user: str, status: int) -> None:
         """A phone that registered while its messages were on the way here gets them now, not an hour later.
@@ -276,13 +296,48 @@ class Postman:
         was none it is a new one; else one of the second of the sending may be the one that did not answer.
         """
         since = self._boxes[user].sent_at + (-1 if status == NOT_REGISTERED else 1)
-        self._if_registered_since(user, since, lambda _registered: self._free(user))
+
+        def asked(registered: bool) -> None:
+            if registered:
+                self._late(user)
+            self._free(user)
+
+        self._if_registered_since(user, since, asked)
 
     def _if_registered_since(self, user: str, since: int, then: Callable[[bool], None]) -> None:
-        """Asks the routes, which deliver what is kept if a phone has registered at ``since`` or after it."""
+        """Asks the routes whether a phone has registered at ``since`` or after it."""
         headers = _addresses(_address(user), user)
         uri = _request_uri(user, f"since={since}")
         self._client.send(uri, headers, b"", lambda status, _reason: then(status == 200), "OPTIONS")
+
+    # ------------------------------------------------------------ what was kept
+    def _send_kept(self, user: str, row: KeptRow | None) -> None:
+        """None: that was all."""
+        if row is None or self._closed:
+            self._end_hand_out(user)
+            return
+        self._boxes[user].sent_at = int(time.time())
+        answered = partial(self._kept_answered, user, row)
+        try:
+            self._client.send(_request_uri(user, "size=any"), _kept_headers(user, row), row.body, answered)
+        except GatewayError as error:
+            glib.call_soon(partial(answered, error.status, error.reason))
+
+    def _kept_answered(self, user: str, row: KeptRow, status: int, reason: str) -> None:
+        """The row stays where a phone may take it later; what it has, or will never take, goes, and then the next."""
+        if status in NOBODY_THERE:
+            self._boxes[user].hand_out = None
+            self._nobody_there(user, [], status, reason)
+        elif status in NO_MESSAGES:
+            self._end_hand_out(user)
+        else:
+            if status >= 300:
+                logger.error("what was kept from %s to %s is given up: %d %s", row.src_addr, user, status, reason)
+            self._shelf.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))
+
+    def _end_hand_out(self, user: str) -> None:
+        self._boxes[user].hand_out = None
+        self._free(user)
 
     # ------------------------------------------------------------ typing notices
     def _notify(self, sender: SipAddress, user: str, active: bool) -> None:
@@ -332,16 +387,24 @@ def _request_uri(user: str, parameter: str) -> str:
     return ";".join(filter(None, (_address(user).uri, "proto=purple", parameter)))
 
 
-def _addresses(sender: SipAddress, user: str) -> Headers:
+def _addresses(sender: SipAddress | str, user: str) -> Headers:
     return [("From", name_addr(sender, params=[("tag", secrets.token_hex(6))])), ("To", name_addr(_address(user)))]
 
 
 def _headers(letter: Letter) -> Headers:
     headers = [*_addresses(letter.sender, letter.user), ("Content-Type", letter.content_type), *_optional(letter)]
-    if letter.written_at:
-        date = datetime.fromtimestamp(letter.written_at, UTC)
-        headers.append(("Date", format_datetime(date, usegmt=True)))
-    return headers
+    return [*headers, _date(letter.written_at)] if letter.written_at else headers
+
+
+def _kept_headers(user: str, row: KeptRow) -> Headers:
+    """Raises BadRequest for what is no address or header."""
+    lines = [line.partition(":") for line in row.extra_hdrs.split("\r\n") if line]
+    extra = [(name.strip(), value.strip()) for name, _, value in lines]
+    return [*_addresses(row.src_addr, user), ("Content-Type", row.ctype), *extra, _date(row.inc_time)]
+
+
+def _date(seconds: int) -> tuple[str, str]:
+    return "Date", format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def _optional(letter: Letter) -> Headers:
@@ -354,13 +417,14 @@ def _optional(letter: Letter) -> Headers:
 
 
 def _row(page: _Page) -> StoredMessage:
-    """Raises ValueError for what msilo cannot send."""
-    letter, recipient = page.letter, _address(page.letter.user)
+    """Raises ValueError for what the table cannot hold."""
+    letter = page.letter
+    username, domain = silo.owner(letter.user)
     return StoredMessage(
         src_addr=letter.sender.uri,
-        dst_addr=recipient.uri,
-        username=recipient.encoded_user.lower(),  # as the routes call m_dump
-        domain=recipient.host,
+        dst_addr=_address(letter.user).uri,
+        username=username,
+        domain=domain,
         inc_time=letter.written_at or page.posted_at,
         exp_time=page.posted_at + KEEP_SECONDS,
         ctype=letter.content_type,

@@ -19,7 +19,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account, Mapping, Pair
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.queue import Backlog, QueueRow
-from purple_bridge.db.silo import StoredMessage
+from purple_bridge.db.silo import KeptRow, StoredMessage
 from purple_bridge.libpurple import glib
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class Store:
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
         self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
         self._flushing = False
+        self._kept_to_erase: deque[tuple[int, Callable[[bool], None]]] = deque()
+        self._erasing_kept = False
         self._queue = queue.QueueConnection(self._engine)
 
     def cached_owners(self, protocol: str, name: str) -> tuple[Account, ...] | None:
@@ -72,7 +74,8 @@ class Store:
     def delete_presence(self, sip_user: str) -> None:
         self._run(lambda: presences.delete_presence(self._engine, sip_user), _nothing)
 
-    def store_silo(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
+    # ------------------------------------------------------------ messages for phones that are not there
+    def store_kept(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
         """For their users' next REGISTER, in this order; ``done`` learns whether the database has them."""
 
         def write() -> bool:
@@ -80,6 +83,30 @@ class Store:
             return True
 
         self._run(write, lambda written: done(written is True))
+
+    def load_kept(self, user: str, after: int, limit: int, done: Callable[[list[KeptRow] | None], None]) -> None:
+        self._run(lambda: silo.load(self._engine, user, after, limit, int(time.time())), done)
+
+    def erase_kept(self, number: int, done: Callable[[bool], None]) -> None:
+        """All that has come until the thread is free goes in one transaction."""
+        self._kept_to_erase.append((number, done))
+        if not self._erasing_kept:
+            self._erasing_kept = True
+            self._run(self._erase_kept, _nothing)
+
+    def _erase_kept(self) -> None:
+        """In the store's thread."""
+        self._erasing_kept = False
+        erasures, well = _taken(self._kept_to_erase), False
+        try:
+            silo.erase(self._engine, [number for number, _ in erasures])
+            well = True
+        finally:
+            for _, done in erasures:
+                glib.call_soon(partial(done, well))
+
+    def erase_expired_kept(self) -> None:
+        self._run(lambda: silo.erase_expired(self._engine, int(time.time())), _nothing)
 
     # ------------------------------------------------------------ the message queue
     def write_message(self, row: QueueRow, done: Callable[[bool], None]) -> None:

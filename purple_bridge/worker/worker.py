@@ -12,23 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from purple_bridge.addresses import SipAddress, name_as_account
-from purple_bridge.board import AccountBoard, BoardFull, State, Way
+from purple_bridge.board import BoardFull, State, Way
 from purple_bridge.bodies import pidf
-from purple_bridge.channels import Channels
 from purple_bridge.commands import (
     AccountSpec,
     Command,
     Delivered,
+    DeliverKept,
     ExtendPresence,
     SendMessage,
     SetPresence,
     Typing,
     Watch,
     decode,
+    encode,
     spec_of,
 )
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
+from purple_bridge.errors import Overloaded
+from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.core import Core
@@ -36,10 +39,12 @@ from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
+from purple_bridge.shared import Shared
 from purple_bridge.worker.account import OwnedAccount, Wanted
 from purple_bridge.worker.backlog import Backlog
 from purple_bridge.worker.contacts import WatchedContact
 from purple_bridge.worker.control import ControlServer, socket_path
+from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.messages import Messages, address_of
 from purple_bridge.worker.postman import Letter, Postman
@@ -55,6 +60,7 @@ FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
 POLL_SECONDS = 3.0
 EXPIRY_SECONDS = 5.0
+KEPT_EXPIRY_SECONDS = 600.0
 LOOK_SHARE = 20  # looking for new rows takes at most a twentieth of the time
 PUBLISH_INTERVAL = 1.0  # pua needs the answer to one PUBLISH before it can send the next with its ETag
 PUBLISH_AGAIN = PUBLISH_SECONDS / 2
@@ -67,15 +73,14 @@ class Worker:
         self,
         settings: Settings,
         number: int,
-        channels: Channels,
-        board: AccountBoard,
+        shared: Shared,
         resource: str,
         to_kamailio: socket.socket,
     ) -> None:
         self.resource = resource
         self._to_kamailio = to_kamailio
         self._settings, self._number = settings, number
-        self._channels, self._board = channels, board
+        self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
         self._always_on = settings.connect_on == "start"
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
@@ -96,7 +101,8 @@ class Worker:
         run = Path(settings.state_dir) / "run"
         self._sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
         client = UserAgentClient(self._to_kamailio, settings.workers)
-        self._postman = Postman(client, self._store.store_silo, self._undeliverable)
+        shelf = Shelf(self._store, self._kept_users)
+        self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept)
         self._messages = Messages(settings, self._postman, self._with_address)
         self._backlog = Backlog(
             self._store, settings.queue == "always", self._owns, lambda: list(self._accounts.values()), self._expired
@@ -112,6 +118,9 @@ class Worker:
         _every(SWEEP_SECONDS, self._sweep)
         _every(POLL_SECONDS, self._poll)
         _every(EXPIRY_SECONDS, self._backlog.expire)
+        if self._number == 1:
+            self._store.erase_expired_kept()
+            _every(KEPT_EXPIRY_SECONDS, self._store.erase_expired_kept)
         self._sending = Sending(run / f"sending-{self._number}")
         # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
@@ -128,9 +137,7 @@ class Worker:
                 self._handle(decode(frame))
             except Exception:  # one bad command must not stop the others
                 logger.exception("a command failed")
-        for account in self._to_pump:
-            account.pump()
-        self._to_pump.clear()
+        self._pump()
 
     def _handle(self, command: Command) -> None:
         match command:
@@ -144,6 +151,8 @@ class Worker:
                 self._extend_presence(command)
             case Watch():
                 self._watch(command)
+            case DeliverKept():
+                self._postman.registered(command.sip_user)
 
     def _send(self, message: SendMessage) -> None:
         account = self._accounts.get(account_digest(message.protocol, message.ext_user))
@@ -157,6 +166,12 @@ class Worker:
             self._backlog.passed_by(message)
         else:
             logger.error("[%s] lost: no account %s here", message.call_id, message.ext_user)
+
+    def _pump(self) -> None:
+        """Once for all messages that came together."""
+        accounts, self._to_pump = self._to_pump, set()
+        for account in accounts:
+            account.pump()
 
     def _tell(self, command: Typing | Delivered) -> None:
         account = self._accounts.get(account_digest(command.protocol, command.ext_user))
@@ -349,6 +364,17 @@ class Worker:
 
     def message_refused(self, _account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
         self._messages.tell_failure(message, condition, text)
+
+    def _deliver_kept(self, user: str) -> None:
+        """One worker hands out all that is kept for a user, so that nothing comes twice."""
+        keeper = keeper_of(user, self._settings.workers)
+        if keeper == self._number:
+            self._postman.registered(user)
+            return
+        try:
+            self._channels.send(keeper, encode(DeliverKept(user)))
+        except Overloaded as error:
+            logger.error("what is kept for %s waits for the next REGISTER: %s", user, error.reason)
 
     def _undeliverable(self, letter: Letter, status: int, reason: str) -> None:
         self._messages.undeliverable(letter, status, reason)

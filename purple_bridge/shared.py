@@ -1,0 +1,24 @@
+"""What all processes of the gateway share: made once, before Kamailio forks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purple_bridge.accepted import Accepted
+from purple_bridge.board import AccountBoard
+from purple_bridge.channels import Channels
+from purple_bridge.kept_users import KeptUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Socket pairs and tables in shared memory."""
+
+    channels: Channels
+    board: AccountBoard
+    accepted: Accepted
+    kept_users: KeptUsers
+
+    @classmethod
+    def make(cls, workers: int) -> Shared:
+        return cls(Channels(workers), AccountBoard(workers), Accepted(), KeptUsers())

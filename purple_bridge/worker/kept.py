@@ -1,0 +1,112 @@
+"""The messages that lie in the table ``silo`` until a phone registers: owns which of a user's rows is the next one.
+
+Knows the rows, not how they are sent: the postman does that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from purple_bridge.db import silo
+from purple_bridge.db.silo import KeptRow, StoredMessage
+from purple_bridge.kept_users import KeptUsers
+
+logger = logging.getLogger(__name__)
+
+PAGE = 50  # rows in memory for each user
+
+
+class Rows(Protocol):
+    """store.Store; ``done`` gets False or None when the database failed."""
+
+    def store_kept(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None: ...
+
+    def load_kept(self, user: str, after: int, limit: int, done: Callable[[list[KeptRow] | None], None]) -> None: ...
+
+    def erase_kept(self, number: int, done: Callable[[bool], None]) -> None: ...
+
+
+class Shelf:
+    """``users``: shared with all processes. ``user``: SipAddress.key."""
+
+    def __init__(self, rows: Rows, users: KeptUsers) -> None:
+        self._rows, self._users = rows, users
+        self._empty: dict[str, int] = {}  # users without rows, each with the stamp for which that is true
+        self._unerased: dict[int, KeptRow] = {}  # a phone has them, the database as well
+
+    def store(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
+        """For the users' next REGISTER, in this order; ``done`` learns whether the database has them."""
+
+        def stored(well: bool) -> None:
+            for username, domain in {(message.username, message.domain) for message in messages}:
+                self._users.mark(username, domain)
+            done(well)
+
+        self._rows.store_kept(messages, stored)
+
+    def may_have(self, user: str) -> bool:
+        """Without asking the database: False is certain, True is not."""
+        return self._stamp(user) not in (0, self._empty.get(user))
+
+    def open(self, user: str) -> HandOut:
+        """All rows that the user has now. One at a time for each user, in all workers."""
+        return HandOut(self, self._rows, user, self._stamp(user))
+
+    def erase(self, row: KeptRow, done: Callable[[bool], None] = lambda _well: None) -> None:
+        """A phone has it. While the database refuses to forget it, it is remembered here and not handed out again."""
+        self._unerased[row.id] = row
+
+        def erased(well: bool) -> None:
+            if well:
+                self._unerased.pop(row.id, None)
+            done(well)
+
+        self._rows.erase_kept(row.id, erased)
+
+    def is_erased(self, row: KeptRow) -> bool:
+        """The whole row is compared: SQLite gives the number of an erased row to a new one."""
+        return self._unerased.get(row.id) == row
+
+    def note_empty(self, user: str, stamp: int) -> None:
+        if not self._unerased:
+            self._empty[user] = stamp
+
+    def _stamp(self, user: str) -> int:
+        return self._users.stamp(*silo.owner(user))
+
+
+class HandOut:
+    """A walk over one user's rows in the order of their numbers, a page at a time."""
+
+    def __init__(self, shelf: Shelf, rows: Rows, user: str, stamp: int) -> None:
+        self._shelf, self._rows, self._user, self._stamp = shelf, rows, user, stamp
+        self._page: deque[KeptRow] = deque()
+        self._after = 0
+        self._is_last = False
+
+    def next(self, done: Callable[[KeptRow | None], None]) -> None:
+        """``done`` gets the next row; None: there is none, or the database does not answer."""
+        if self._page:
+            done(self._page.popleft())
+        elif self._is_last:
+            self._shelf.note_empty(self._user, self._stamp)
+            done(None)
+        else:
+            self._rows.load_kept(self._user, self._after, PAGE, lambda rows: self._loaded(rows, done))
+
+    def _loaded(self, rows: list[KeptRow] | None, done: Callable[[KeptRow | None], None]) -> None:
+        if rows is None:
+            logger.error("what is kept for %s cannot be read: it waits for the next REGISTER", self._user)
+            done(None)
+            return
+        self._is_last = len(rows) < PAGE
+        for row in rows:
+            self._after = row.id
+            if self._shelf.is_erased(row):
+                self._shelf.erase(row)
+            else:
+                self._page.append(row)
+        self.next(done)
