@@ -220,9 +220,7 @@ class Routes:
         if watched and KSR.purple.check_publish() < 0:
             KSR.purple.reply_error()
             return ANSWERED
-        _handle_publish()
-        if watched and _has_accepted():
-            KSR.purple.handle_publish()
+        _handle_publish(tell_gateway=watched)
         return ANSWERED
 
     def ksr_route_subscribe(self) -> bool:
@@ -306,17 +304,26 @@ def _has_registered() -> bool:
     return _reply(200, "OK")
 
 
-def _handle_publish() -> None:
-    """One PUBLISH of a presentity after the other: the presence server answers before its transaction is committed.
+def _handle_publish(tell_gateway: bool = False) -> None:
+    """One PUBLISH of a presentity after the other: the presence server answers before its transaction is committed,
+    and the gateway, which is told after that, must not learn of a removal before the refresh that preceded it.
 
-    Its result tells nothing: it is 1 even after a 412.
+    The result of presence.handle_publish tells nothing: it is 1 even after a 412.
     """
-    presentity = "{}@{}".format(*_address("$rU", "$rd"))
-    KSR.cfgutils.lock(presentity)
+    keys = _lock_keys("{}@{}".format(*_address("$rU", "$rd")))
+    KSR.cfgutils.lock(*keys)
     try:
         KSR.presence.handle_publish()
+        if tell_gateway and _has_accepted():
+            KSR.purple.handle_publish()
     finally:
-        KSR.cfgutils.unlock(presentity)
+        KSR.cfgutils.unlock(*keys)
+
+
+def _lock_keys(name: str) -> tuple[str, ...]:
+    """What cfgutils.lock and unlock take: from Kamailio 6 on a second key as well, which may be empty."""
+    major, _, _ = _text("$version(num)").partition(".")
+    return (name, "") if int(major) >= 6 else (name,)
 
 
 def _registered_seconds() -> int:

@@ -211,6 +211,7 @@ def _closed(gateway: Gateway) -> None:
         end.close()
     assert gateway.purple._mapping is not None
     gateway.purple._mapping._engine.dispose()
+    gateway.purple._queue._connection.close()
 
 
 @pytest.fixture(autouse=True)

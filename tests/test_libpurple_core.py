@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import resource
@@ -154,3 +155,17 @@ def signed_on_again(port: int, name: str) -> list[Any]:
 
 def test_an_account_signs_on_again_and_again(prosody: Prosody) -> None:
     assert run_in_child(signed_on_again, prosody.port, *new_users(prosody, 1)) == [6, []]
+
+
+def is_away_when_idle() -> bool:
+    """Whether accounts become away when nobody has sent a message since 1970."""
+    started()
+    libpurple = ctypes.CDLL("libpurple.so.0")
+    libpurple.purple_idle_set(ctypes.c_long(0))
+    # libpurple looks at the clock, as its timer does
+    libpurple.purple_prefs_trigger_callback(b"/purple/away/idle_reporting")
+    return bool(libpurple.purple_savedstatus_is_idleaway())
+
+
+def test_an_account_does_not_become_away_by_itself() -> None:
+    assert run_in_child(is_away_when_idle) is False

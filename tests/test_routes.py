@@ -463,3 +463,4 @@ def test_other_databases(
         assert {bob.publish(pidf(sip("bob"), note=str(number))).status for number in range(60)} == {200}
         last = watched.wait_notify(lambda notify: notify.presence is not None and notify.presence.notes == ("59",))
         assert last.state == "active"
+        assert "app_python3" not in server.log, "each function of KSR took the arguments of its call"

@@ -58,8 +58,8 @@ def wrapper_text(run: Run) -> str:
         *(f"#!define {feature}" for feature in _features(run)),
         *define_lines(run.parameters),
         *_server_defines(run),
-        f"children={run.receivers}",
         *_listen_lines(run),
+        f"children={run.receivers}",  # behind the last `listen`, which would take what follows for more addresses
         *(f"alias={quoted(domain)}" for domain in run.domains if not is_ip_address(domain)),
         f"include_file {quoted(str(run.config))}",
     ]

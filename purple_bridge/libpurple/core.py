@@ -125,6 +125,8 @@ class Core:
     def _set_preferences(self) -> None:
         c.purple.purple_prefs_set_string(b"/purple/away/auto_reply", b"never")
         c.purple.purple_prefs_set_string(b"/purple/away/idle_reporting", b"none")
+        # or else every account is "away" as soon as none of them has sent a message for five minutes
+        c.purple.purple_prefs_set_bool(b"/purple/away/away_when_idle", 0)
         for name in (b"/purple/logging/log_ims", b"/purple/logging/log_chats", b"/purple/logging/log_system"):
             c.purple.purple_prefs_set_bool(name, 0)
 

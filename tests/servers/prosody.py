@@ -12,6 +12,7 @@ from tests.servers.base import Server
 from tests.servers.certificates import issue, make_authority
 
 # mod_limits is not loaded: Prosody would slow down a burst of messages on purpose.
+# Prosody 13 drops a message to somebody who blocks its sender, unless told to answer it with an error (XEP-0191).
 CONFIG = """\
 run_as_root = true
 daemonize = false
@@ -32,6 +33,7 @@ modules_disabled = {{ "s2s"; "tls_policy"; "limits"; "http" }}
 
 authentication = "internal_plain"
 storage = "internal"
+bounce_blocked_messages = true
 c2s_require_encryption = {require_encryption}
 allow_unencrypted_plain_auth = false
 {ssl}
