@@ -92,7 +92,7 @@ def _parsed(uri: str) -> SipAddress:
 
 
 class PurpleFunctions:
-    """One object per Kamailio, copied into every worker by the fork; ``open_mapping`` comes after it."""
+    """One object per Kamailio, copied into every worker by the fork; ``open_database`` comes after it."""
 
     def __init__(
         self,

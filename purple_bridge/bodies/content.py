@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from encodings.aliases import aliases
 from types import MappingProxyType
 
-from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody
+from purple_bridge.errors import BadRequest, BodyTooLarge
 
 ACCEPTED = ("text/plain", "text/html", "message/cpim", "application/im-iscomposing+xml")
 """Media types a MESSAGE may have: the Accept header of a 415 (RFC 3261 §21.4.13)."""
@@ -107,18 +107,3 @@ def check_text(text: str) -> None:
         raise BadRequest("a MESSAGE needs a body")
     if bad := _UNCARRIABLE.search(text):
         raise BadRequest(f"the control character U+{ord(bad[0]):04X} cannot be sent in a message")
-
-
-def text_of(content_type: str | None, body: bytes) -> str:
-    """The text of a text/plain MESSAGE (RFC 3428 §4). Default charset UTF-8; without Content-Type it is text/plain.
-
-    Raises BodyTooLarge (413), UnsupportedBody (415) or BadRequest (400: empty, not decodable, or with control
-    characters that no IM network can carry).
-    """
-    check_size(body)
-    parsed = parse_content_type(content_type) if content_type else PLAIN
-    if parsed.media_type != PLAIN.media_type:
-        raise UnsupportedBody(f"{parsed.media_type} cannot be sent; send {PLAIN.media_type}")
-    text = decode(body, parsed.parameters.get("charset", "utf-8"))
-    check_text(text)
-    return text
