@@ -6,8 +6,8 @@ SIP users that want it online are counted, the most available of them is shown.
 
 from __future__ import annotations
 
+import errno
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ from purple_bridge.worker.outbox import Outbox
 logger = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
+# what a network's plugin returns for a message it cannot send, in words for its writer
+REFUSALS = {errno.EILSEQ: "the network's character set lacks one of its characters", errno.E2BIG: "it is too long"}
 GTALK_SERVER = "talk.google.com"
 
 
@@ -367,7 +369,7 @@ class OwnedAccount:
                 break
             if result < 0:
                 self.outbox.acknowledged(message.ident)
-                self._host.message_refused(self, message, "not-acceptable", os.strerror(-result))
+                self._host.message_refused(self, message, "not-acceptable", REFUSALS.get(-result, ""))
             elif not self.purple.confirms:
                 self.outbox.unconfirmed(message.ident)
         if self.purple is not None:
