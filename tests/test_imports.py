@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "bodies.markup": (),
     "bodies.splitting": (),
     "bodies.xml": ("bodies.content", "errors"),
-    "bodies.pidf": ("bodies.content", "errors", "presence"),
+    "bodies.pidf": ("bodies.xml", "errors", "presence"),
     "bodies.composing": ("bodies.xml",),
     "bodies.cpim": ("bodies.content", "errors"),
     "bodies.imdn": ("bodies.cpim", "bodies.xml", "errors"),

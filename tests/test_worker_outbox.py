@@ -330,6 +330,17 @@ def test_without_acknowledgements_time_settles_it() -> None:
     assert line.outbox.sweep() == [_message(1).ident]
 
 
+def test_without_acknowledgements_nothing_waits_for_them() -> None:
+    line = Line()
+    for number in range(1, 50):
+        line.arrive(number)
+    while message := line.outbox.next():
+        line.outbox.take()
+        line.outbox.unconfirmed(message.ident)
+        line.handed.append(message.id)
+    assert line.handed == list(range(1, 50))
+
+
 def test_remove() -> None:
     line = Line()
     for number in range(1, MOST_IN_FLIGHT + 3):

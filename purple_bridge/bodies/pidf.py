@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element, SubElement
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
-
-from purple_bridge.bodies import content
+from purple_bridge.bodies import xml
 from purple_bridge.errors import BadRequest, BodyTooLarge
 from purple_bridge.presence import (
     ACTIVITY_OF_SHOW,
@@ -85,14 +82,7 @@ def _said(parts: list[Element]) -> _Said:
 def _root(body: bytes, charset: str | None) -> Element:
     if len(body) > MAX_DOCUMENT:
         raise BodyTooLarge(f"the presence document has {len(body)} octets; at most {MAX_DOCUMENT} are read")
-    parser = DefusedXMLParser(forbid_dtd=True, forbid_entities=True, forbid_external=True)
-    try:
-        parser.feed(content.decode(body, charset) if charset else body)
-        root: Element = parser.close()
-    except DefusedXmlException:
-        raise BadRequest("a presence document must not have a DTD or entities") from None
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise BadRequest(f"the presence document is not well-formed XML: {error}") from None
+    root = xml.parse(body, charset)
     if root.tag != f"{{{PIDF}}}presence":
         raise BadRequest(f"not a PIDF document: its root is {root.tag[:60]!a}")
     return root

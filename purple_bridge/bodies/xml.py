@@ -24,6 +24,14 @@ def root_of(body: bytes, tag: str, charset: str | None = None) -> Element:
     and for a DTD or entities.
     """
     content.check_size(body)
+    root = parse(body, charset)
+    if root.tag != tag:
+        raise BadRequest(f"the XML body is {root.tag[:60]!a} and not {tag}")
+    return root
+
+
+def parse(body: bytes, charset: str | None = None) -> Element:
+    """The root element of any document; BadRequest for what is none, and for a DTD or entities."""
     parser = DefusedXMLParser(forbid_dtd=True, forbid_entities=True, forbid_external=True)
     try:
         parser.feed(content.decode(body, charset) if charset else body)
@@ -32,8 +40,6 @@ def root_of(body: bytes, tag: str, charset: str | None = None) -> Element:
         raise BadRequest("an XML body must not have a DTD or entities") from None
     except (ET.ParseError, LookupError, ValueError) as error:
         raise BadRequest(f"the body is not well-formed XML: {error}") from None
-    if root.tag != tag:
-        raise BadRequest(f"the XML body is {root.tag[:60]!a} and not {tag}")
     return root
 
 

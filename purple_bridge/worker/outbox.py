@@ -60,6 +60,7 @@ class Outbox:
         self._rows, self._clock, self._always = rows, clock, always
         self._waiting: deque[Item] = deque()
         self._in_flight: OrderedDict[str, Item] = OrderedDict()
+        self._awaited = 0  # of those in flight, how many the network will acknowledge
         self._in_doubt: dict[str, Item] = {}  # of the waiting: in flight when the connection was lost
         self._beyond = backlog  # rows that are not in memory, about
         self._loading = False
@@ -116,7 +117,7 @@ class Outbox:
     def _has_room(self) -> bool:
         # where every message has a row, it counts until that is gone: if this process dies, it would arrive twice
         erasing = self._erasing if self._always else 0
-        return len(self._in_flight) + erasing < MOST_IN_FLIGHT
+        return self._awaited + erasing < MOST_IN_FLIGHT
 
     def take(self) -> None:
         """``next()`` is about to be handed over."""
@@ -124,11 +125,14 @@ class Outbox:
         item = self._waiting.popleft()
         item.handed_at, item.confirmed = self._clock(), True
         self._in_flight[item.message.ident] = item
+        self._awaited += 1
 
     def unconfirmed(self, ident: str) -> None:
         """It was handed over on a connection that will not tell when the network has it."""
-        if ident in self._in_flight:
-            self._in_flight[ident].confirmed = False
+        item = self._in_flight.get(ident)
+        if item is not None and item.confirmed:
+            item.confirmed = False
+            self._awaited -= 1
 
     def acknowledged(self, ident: str) -> SendMessage | None:
         """The network has it, or it failed for good; None: it is not one of those in flight.
@@ -136,6 +140,8 @@ class Outbox:
         What a server said before it died may be read only after a write to it has failed.
         """
         item = self._in_flight.pop(ident, None)
+        if item is not None and item.confirmed:
+            self._awaited -= 1
         if item is None and (item := self._in_doubt.pop(ident, None)) is not None:
             self._waiting.remove(item)
         return self._gone(item) if item else None
@@ -156,6 +162,7 @@ class Outbox:
             self._waiting.appendleft(item)
         self._in_doubt |= self._in_flight
         self._in_flight.clear()
+        self._awaited = 0
         self.write_down()
 
     def sweep(self) -> list[str]:
