@@ -154,7 +154,8 @@ class ContactPresence:
     """What an IM contact shows of itself, with all its clients.
 
     ``resources``: none of them: offline. ``notes``: what it said when it left. ``display_name``: cleaned by
-    ``clean_note``. ``icon``: a URL or data: URI, "" if none. ``mood``: the network's word, "" if none.
+    ``clean_note``. ``icon``: a URL or data: URI, "" if none; what is no URI (RFC 3986 §3) becomes "".
+    ``mood``: the network's word, "" if none.
     """
 
     resources: tuple[Resource, ...] = ()
@@ -166,12 +167,15 @@ class ContactPresence:
     def __post_init__(self) -> None:
         for name in ("display_name", "mood"):
             object.__setattr__(self, name, clean_note(getattr(self, name)))
-        object.__setattr__(self, "icon", _UNWRITABLE.sub("", self.icon.strip()))
+        object.__setattr__(self, "icon", self.icon if _URI.fullmatch(self.icon) else "")
 
     @property
     def open(self) -> bool:
         """Whether it can be written to."""
         return bool(self.resources)
+
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:([\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
 def most_available_resource(resources: Iterable[Resource]) -> Resource | None:

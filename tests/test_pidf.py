@@ -5,15 +5,39 @@ from __future__ import annotations
 import re
 import time
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.bodies.pidf import DATA_MODEL, MAX_DOCUMENT, PIDF, RPID, build, parse, tuple_id
+from purple_bridge.bodies.pidf import (
+    CIPID,
+    DATA_MODEL,
+    MAX_DOCUMENT,
+    PIDF,
+    RPID,
+    build,
+    build_contact,
+    contact_priority,
+    parse,
+    tuple_id,
+)
 from purple_bridge.errors import BadRequest, BodyTooLarge
-from purple_bridge.presence import AVAILABLE, MAX_NOTE, OFFLINE, Presence, Show
+from purple_bridge.presence import (
+    AVAILABLE,
+    MAX_NOTE,
+    MOODS,
+    NO_MOODS,
+    OFFLINE,
+    ContactPresence,
+    Note,
+    Presence,
+    Resource,
+    Show,
+    most_available_resource,
+)
 from tests.documents import LINPHONE, NOON, closed, open_
 
 # --- details, one at a time ------------------------------------------------------------------------------
@@ -282,50 +306,260 @@ def test_nothing_but_bad_requests(body: bytes) -> None:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
+ENTITY = "sip:bob@example.org"
+HOUR_AGO = datetime(2024, 5, 1, 11, tzinfo=UTC)
+XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
 def test_the_document_in_full() -> None:
-    presence = open_(Show.DND, "a < b & c", datetime(2024, 5, 1, 11, tzinfo=UTC))
-    assert build("sip:bob@example.org", presence, "Home-1").decode() == (
+    notes = (Note("a < b & c", "en"), Note("ça va"))
+    home = Resource("Home-1", Show.DND, notes, priority=5, idle_since=HOUR_AGO)
+    phone = Resource("phone", Show.XA, priority=-1)
+    contact = ContactPresence((phone, home), (), "Bob <b>", "https://example.org/a?b&c", "happy")
+    assert build_contact(ENTITY, contact, "k").decode() == (
         "<?xml version='1.0' encoding='UTF-8'?>\n"
         '<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" '
-        'xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:bob@example.org">'
+        'xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:cipid="urn:ietf:params:xml:ns:pidf:cipid" '
+        'entity="sip:bob@example.org">'
+        '<tuple id="ID-phone"><status><basic>open</basic><show xmlns="jabber:client">xa</show></status>'
+        "<contact>sip:bob@example.org</contact></tuple>"
         '<tuple id="ID-Home-1"><status><basic>open</basic><show xmlns="jabber:client">dnd</show></status>'
-        "<note>a &lt; b &amp; c</note></tuple>"
-        '<dm:person id="ID-Home-1-person"><rpid:activities><rpid:busy /></rpid:activities>'
-        '<rpid:user-input last-input="2024-05-01T11:00:00+00:00">idle</rpid:user-input>'
-        "<dm:note>a &lt; b &amp; c</dm:note></dm:person></presence>"
+        '<rpid:user-input last-input="2024-05-01T11:00:00Z">idle</rpid:user-input>'
+        '<contact priority="0.039">sip:bob@example.org</contact>'
+        '<note xml:lang="en">a &lt; b &amp; c</note><note>ça va</note></tuple>'
+        '<dm:person id="ID-k_person"><rpid:activities><rpid:busy /></rpid:activities>'
+        "<rpid:mood><rpid:happy /></rpid:mood>"
+        '<rpid:user-input last-input="2024-05-01T11:00:00Z">idle</rpid:user-input>'
+        "<cipid:display-name>Bob &lt;b&gt;</cipid:display-name><cipid:icon>https://example.org/a?b&amp;c</cipid:icon>"
+        '<dm:note xml:lang="en">a &lt; b &amp; c</dm:note><dm:note>ça va</dm:note></dm:person></presence>'
     )
 
 
-WRITTEN = [
-    (open_(Show.AVAILABLE), "open", None, None),
-    (open_(Show.CHAT), "open", "chat", None),
-    (open_(Show.AWAY), "open", "away", "away"),
-    (open_(Show.XA), "open", "xa", "away"),
-    (open_(Show.DND), "open", "dnd", "busy"),
-    (OFFLINE, "closed", None, None),
+def test_the_document_of_nobody() -> None:
+    contact = ContactPresence(notes=(Note("zu Hause", "de"),), display_name="Bob", mood="happy")
+    assert build_contact(ENTITY, contact, "k").decode().partition(' entity="sip:bob@example.org">')[2] == (
+        '<tuple id="ID-k"><status><basic>closed</basic></status><contact>sip:bob@example.org</contact>'
+        '<note xml:lang="de">zu Hause</note></tuple>'
+        '<dm:person id="ID-k_person"><cipid:display-name>Bob</cipid:display-name>'
+        '<dm:note xml:lang="de">zu Hause</dm:note></dm:person></presence>'
+    )
+
+
+def written(contact: ContactPresence, entity: str = ENTITY, identifier: str = "k") -> ET.Element:
+    return ET.fromstring(build_contact(entity, contact, identifier))
+
+
+def pidf_tuple(contact: ContactPresence) -> ET.Element:
+    """The only tuple of a contact with one resource or none."""
+    (found,) = written(contact).iterfind(f"{{{PIDF}}}tuple")
+    return found
+
+
+def one(show: Show = Show.AVAILABLE, **more: Any) -> ContactPresence:
+    return ContactPresence((Resource("home", show, **more),))
+
+
+# RFC 8048 §6.2, table 1, row by row; From, To and Event are the request's.
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [("yn0cl4bnw0yr3vym", "ID-yn0cl4bnw0yr3vym"), ("7", "ID-7"), ("Bob's Mac", "ID-Bob_27_s_20_Mac"), ("", "ID-k")],
+)
+def test_row_resource(resource: str, name: str) -> None:
+    assert pidf_tuple(ContactPresence((Resource(resource, Show.AVAILABLE),))).get("id") == name
+
+
+@pytest.mark.parametrize(("contact", "basic"), [(one(), "open"), (one(Show.XA), "open"), (ContactPresence(), "closed")])
+def test_row_type(contact: ContactPresence, basic: str) -> None:
+    assert pidf_tuple(contact).findtext(f"{{{PIDF}}}status/{{{PIDF}}}basic") == basic
+
+
+SHOWN = [
+    (Show.AVAILABLE, None, None),
+    (Show.CHAT, "chat", None),
+    (Show.AWAY, "away", "away"),
+    (Show.XA, "xa", "away"),
+    (Show.DND, "dnd", "busy"),
 ]
 
 
-@pytest.mark.parametrize(("presence", "basic", "show", "activity"), WRITTEN)
-def test_written(presence: Presence, basic: str, show: str | None, activity: str | None) -> None:
-    root = ET.fromstring(build("sip:bob@example.org", presence))
-    status = root.find(f"{{{PIDF}}}tuple/{{{PIDF}}}status")
-    assert status is not None
-    assert status.findtext(f"{{{PIDF}}}basic") == basic
-    assert status.findtext("{jabber:client}show") == show
-    activities = [element.tag for element in root.iterfind(f".//{{{RPID}}}activities/*")]
+@pytest.mark.parametrize(("show", "xmpp", "activity"), SHOWN)
+def test_row_show(show: Show, xmpp: str | None, activity: str | None) -> None:
+    root = written(one(show))
+    assert [element.text for element in root.iter("{jabber:client}show")] == ([xmpp] if xmpp else [])
+    activities = [element.tag for element in root.iterfind(f"{{{DATA_MODEL}}}person/{{{RPID}}}activities/*")]
     assert activities == ([f"{{{RPID}}}{activity}"] if activity else [])
-    assert parse(build("sip:bob@example.org", presence)) == presence
+    assert parse(build_contact(ENTITY, one(show), "k")) == open_(show)
 
 
-def test_without_a_resource_the_entity_names_the_tuple() -> None:
-    assert b' id="ID-sip_3a_bob_40_example.org"' in build("sip:bob@example.org", AVAILABLE)
+PRIORITIES = [
+    (None, None),
+    (-128, None),
+    (-1, None),
+    (0, "0"),
+    (1, "0.007"),
+    (2, "0.015"),
+    (64, "0.503"),
+    (126, "0.992"),
+    (127, "1"),
+]
+
+
+@pytest.mark.parametrize(("priority", "value"), PRIORITIES)
+def test_row_priority(priority: int | None, value: str | None) -> None:
+    contact = pidf_tuple(one(priority=priority)).find(f"{{{PIDF}}}contact")
+    assert contact is not None
+    assert contact.text == ENTITY
+    assert contact.get("priority") == value
+
+
+def test_priorities_are_unique_and_in_order() -> None:
+    values = [contact_priority(priority) for priority in range(128)]
+    assert all(re.fullmatch(r"0(\.[0-9]{1,3})?|1", value) for value in values)  # "qvalue" of RFC 3863 §4.4
+    assert sorted(set(values), key=float) == values
+
+
+def test_nobody_has_no_priority() -> None:
+    contact = pidf_tuple(ContactPresence()).find(f"{{{PIDF}}}contact")
+    assert contact is not None
+    assert contact.attrib == {}
+
+
+def test_row_status_and_language() -> None:
+    notes = (
+        Note("back soon", "en"),
+        Note("bis gleich", "de-AT"),
+        Note("?"),
+        Note(" \x00 ", "fr"),
+        Note("x", "not a tag"),
+    )
+    for contact in (one(notes=notes), ContactPresence(notes=notes)):
+        for path in (f"{{{PIDF}}}tuple/{{{PIDF}}}note", f"{{{DATA_MODEL}}}person/{{{DATA_MODEL}}}note"):
+            found = [(note.text, note.get(XML_LANG)) for note in written(contact).iterfind(path)]
+            assert found == [("back soon", "en"), ("bis gleich", "de-AT"), ("?", None), ("x", None)]
+    assert parse(build_contact(ENTITY, one(notes=notes), "k")).note == "back soon"
+
+
+# --- the person
+
+
+def test_the_most_available_resource_speaks() -> None:
+    resources = (
+        Resource("a", Show.XA, (Note("far"),), 100),
+        Resource("b", Show.AWAY, (Note("low"),), 1),
+        Resource("c", Show.AWAY, (Note("high"),), 2, HOUR_AGO),
+    )
+    (person,) = written(ContactPresence(resources)).iterfind(f"{{{DATA_MODEL}}}person")
+    assert person.findtext(f"{{{DATA_MODEL}}}note") == "high"
+    assert person.findtext(f"{{{RPID}}}user-input") == "idle"
+
+
+def test_idle_is_said_of_each_resource() -> None:
+    idle, active = Resource("a", Show.AWAY, idle_since=HOUR_AGO), Resource("b", Show.AVAILABLE)
+    root = written(ContactPresence((idle, active)))
+    assert [len(list(part.iter(f"{{{RPID}}}user-input"))) for part in root] == [1, 0, 0]
+    assert parse(build_contact(ENTITY, ContactPresence((idle,)), "k"), now=NOON).idle_since == HOUR_AGO
+    assert parse(build_contact(ENTITY, ContactPresence((idle, active)), "k"), now=NOON) == AVAILABLE
+
+
+@pytest.mark.parametrize("mood", sorted(MOODS))
+def test_moods_of_rpid(mood: str) -> None:
+    contact = ContactPresence((Resource("", Show.AVAILABLE),), mood=mood)
+    assert parse(build_contact(ENTITY, contact, "k")).mood == mood
+
+
+def test_moods_that_rpid_has_not() -> None:
+    contact = ContactPresence((Resource("", Show.AVAILABLE),), mood="amorous")
+    assert [mood.text for mood in written(contact).iterfind(f".//{{{RPID}}}mood/{{{RPID}}}other")] == ["amorous"]
+
+
+@pytest.mark.parametrize("mood", sorted(NO_MOODS))
+def test_words_that_are_no_moods(mood: str) -> None:
+    contact = ContactPresence((Resource("", Show.AVAILABLE),), mood=mood)
+    assert b"mood" not in build_contact(ENTITY, contact, "k")
+
+
+def test_an_icon_within_the_document() -> None:
+    contact = ContactPresence(icon="data:image/png;base64,iVBORw0KGgo=")
+    assert written(contact).findtext(f".//{{{CIPID}}}icon") == "data:image/png;base64,iVBORw0KGgo="
+
+
+# --- properties of all documents
 
 
 def test_an_entity_cannot_break_out() -> None:
     entity = 'sip:"<&>\x00\x08\ud800\uffff@example.org'
-    root = ET.fromstring(build(entity, AVAILABLE))
-    assert root.get("entity") == 'sip:"<&>@example.org'
+    root = written(one(), entity)
+    assert root.get("entity") == root.findtext(f".//{{{PIDF}}}contact") == 'sip:"<&>@example.org'
+
+
+def test_equal_times_make_equal_octets() -> None:
+    zone = timezone(timedelta(hours=5))
+    here, there = one(idle_since=HOUR_AGO), one(idle_since=HOUR_AGO.astimezone(zone))
+    assert here == there
+    assert build_contact(ENTITY, here, "k") == build_contact(ENTITY, there, "k")
+
+
+NAMES = st.sampled_from(["", "k", "k_", "home", "home_person", "k_person"]) | st.text(max_size=8)
+NOTES = st.lists(st.builds(Note, st.text(max_size=40), st.sampled_from(["", "en", "de-CH", "1"])), max_size=3).map(
+    tuple
+)
+TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2024, 4, 30), timezones=st.just(UTC))
+RESOURCES = st.builds(
+    Resource,
+    NAMES,
+    st.sampled_from([show for show in Show if show is not Show.OFFLINE]),
+    NOTES,
+    st.none() | st.integers(-128, 127),
+    st.none() | TIMES,
+)
+WORDS = st.text(max_size=20) | st.sampled_from(sorted(MOODS))
+ICONS = st.text(max_size=20) | st.sampled_from(["https://example.org/a?b&c=%41", "data:image/png;base64,iVBORw0KGgo="])
+CONTACTS = st.builds(ContactPresence, st.lists(RESOURCES, max_size=4).map(tuple), NOTES, WORDS, ICONS, WORDS)
+
+# What may follow what: RFC 3863 §4.4, RFC 4479 §5.1 and RFC 4480 §5, as texts of local names.
+ORDER = {
+    "presence": "(tuple )*(person )?",
+    "tuple": "status (user-input )?contact (note )*",
+    "status": "basic (show )?",
+    "person": "(activities )?(mood )?(user-input )?(display-name )?(icon )?(note )*",
+    "activities": "(away|busy) ",
+    "mood": r"\S+ ",
+}
+
+
+@settings(deadline=None)
+@given(CONTACTS, st.text(max_size=20), st.sampled_from(["k", "home"]) | st.text(max_size=8))
+def test_every_document_is_valid(contact: ContactPresence, entity: str, identifier: str) -> None:
+    body = build_contact(entity, contact, identifier)
+    root = ET.fromstring(body)
+    ids = [element.get("id") for element in root]
+    assert len(set(ids)) == len(ids) == max(len(contact.resources), 1) + 1
+    assert all(re.fullmatch("[A-Za-z_][A-Za-z0-9._-]*", id_ or "") for id_ in ids)
+    for element in root.iter():
+        children = "".join(child.tag.rpartition("}")[2] + " " for child in element)
+        assert re.fullmatch(ORDER.get(element.tag.rpartition("}")[2], ""), children)
+    assert build_contact(entity, contact, identifier) == body
+
+
+@settings(deadline=None)
+@given(CONTACTS, st.text(max_size=20))
+def test_what_is_written_of_a_contact_is_read(contact: ContactPresence, entity: str) -> None:
+    presence = parse(build_contact(entity, contact, "k"), now=NOON)
+    speaker = most_available_resource(contact.resources)
+    assert presence.open == contact.open
+    assert presence.activity == (speaker.show if speaker else Show.OFFLINE)
+    assert presence.mood == (contact.mood if contact.open and contact.mood in MOODS else "")
+
+
+@settings(deadline=None)
+@given(RESOURCES, st.text(max_size=20))
+def test_what_is_written_of_a_resource_is_read(resource: Resource, entity: str) -> None:
+    presence = parse(build_contact(entity, ContactPresence((resource,)), "k"), now=NOON)
+    note = next((note.text for note in resource.notes if note.text), "")
+    idle_since = resource.idle_since.replace(microsecond=0) if resource.idle_since else None
+    assert presence == open_(resource.show, note, idle_since)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,15 +14,22 @@ from purple_bridge.presence import (
     ACTIVITY_OF_SHOW,
     AVAILABLE,
     MAX_NOTE,
+    MOODS,
+    NO_MOODS,
     OFFLINE,
     PRIMITIVE_OF_SHOW,
     SHOW_OF_ACTIVITY,
+    SHOW_OF_FOREIGN_ACTIVITY,
     SHOW_OF_PRIMITIVE,
+    ContactPresence,
+    Note,
     Presence,
+    Resource,
     Show,
     StatusPrimitive,
     clean_note,
     most_available,
+    most_available_resource,
     show_from_activities,
     show_from_status,
 )
@@ -134,6 +142,13 @@ def test_every_activity_has_a_row() -> None:
     assert len(ROWS) == 27
 
 
+@pytest.mark.parametrize(("word", "show"), [("available", Show.AVAILABLE), ("dnd", Show.DND), ("idle", Show.AWAY)])
+def test_activities_of_others(word: str, show: Show) -> None:
+    assert show_from_activities([word]) is show
+    assert len(SHOW_OF_FOREIGN_ACTIVITY) == 3
+    assert not set(SHOW_OF_FOREIGN_ACTIVITY) & set(SHOW_OF_ACTIVITY)
+
+
 @pytest.mark.parametrize(
     ("activities", "show"),
     [
@@ -170,6 +185,21 @@ def test_idle_since_has_a_zone() -> None:
 
 def test_a_note_is_cleaned() -> None:
     assert Presence(True, Show.AWAY, " at\r\nlunch\x00 ").note == "at lunch"
+
+
+def test_moods_are_those_of_rpid() -> None:
+    assert len(MOODS) == 59  # RFC 4480 §3.5 lists 61 with "other" and "unknown"
+    assert not MOODS & NO_MOODS
+    for mood in MOODS:
+        assert Presence(True, Show.AVAILABLE, mood=mood).mood == mood
+    for word in (*NO_MOODS, "amorous", "Happy", "<happy/>"):
+        assert Presence(True, Show.AVAILABLE, mood=word).mood == ""
+
+
+def test_libpurple_knows_every_mood_by_its_name() -> None:
+    (library, *_) = Path("/usr/lib").glob("*/purple-2/libjabber.so")
+    strings = set(library.read_bytes().split(b"\0"))
+    assert {mood for mood in MOODS if mood.encode() not in strings} == set()
 
 
 @pytest.mark.parametrize(
@@ -253,3 +283,101 @@ def test_among_equals(winner: Presence, loser: Presence) -> None:
 
 def test_the_first_of_two_alike() -> None:
     assert most_available([of(Show.AWAY, "a"), of(Show.AWAY, "b")]).note == "a"
+
+
+def test_the_winner_keeps_its_mood() -> None:
+    happy, sad = Presence(True, Show.CHAT, mood="happy"), Presence(True, Show.AWAY, mood="sad")
+    assert most_available([sad, happy]).mood == "happy"
+
+
+# --- an IM contact and its clients ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "kept"),
+    [
+        *[(tag, tag) for tag in ("", "en", "de-AT", "zh-Hans-CN", "x-klingon", "es-419", "i-default")],
+        *[(tag, "") for tag in ("e n", "en_US", "-en", "en-", "abcdefghi", "en\n", "é", "1", "en'/><")],
+    ],
+)
+def test_language_of_a_note(language: str, kept: str) -> None:
+    assert Note(" a\x00\n", language) == Note("a", kept)
+
+
+def test_a_resource_is_online() -> None:
+    for show in Show:
+        if show is not Show.OFFLINE:
+            assert Resource("home", show).show is show
+    with pytest.raises(ValueError, match="offline"):
+        Resource("home", Show.OFFLINE)
+
+
+@pytest.mark.parametrize("priority", [-129, 128])
+def test_priority_of_a_resource(priority: int) -> None:
+    assert Resource("", Show.AWAY, priority=-128).priority == -128
+    assert Resource("", Show.AWAY, priority=127).priority == 127
+    with pytest.raises(ValueError, match="priority"):
+        Resource("", Show.AWAY, priority=priority)
+
+
+def test_idle_since_of_a_resource_has_a_zone() -> None:
+    assert Resource("", Show.AWAY, idle_since=NOON).idle_since == NOON
+    with pytest.raises(ValueError, match="time zone"):
+        Resource("", Show.AWAY, idle_since=datetime(2024, 5, 1))
+
+
+def test_a_contact_is_open_with_a_resource() -> None:
+    assert ContactPresence((Resource("", Show.XA),)).open
+    assert not ContactPresence(notes=(Note("gone"),)).open
+
+
+def test_a_contact_is_cleaned() -> None:
+    contact = ContactPresence(display_name=" Bob\x07\n B. ", mood=" in_awe\x00")
+    assert (contact.display_name, contact.mood) == ("Bob B.", "in_awe")
+
+
+@pytest.mark.parametrize(
+    ("icon", "kept"),
+    [
+        *[(uri, True) for uri in ("https://example.org/a.png?b=%20&c", "data:image/png;base64,iVB+/w==", "cid:a@b")],
+        *[(text, False) for text in ("", "a.png", "https://a/\x00", "https://a/ b", "data:", "x:%zz", "x:é", 'x:"<>')],
+    ],
+)
+def test_an_icon_is_a_uri(icon: str, kept: bool) -> None:
+    assert ContactPresence(icon=icon).icon == (icon if kept else "")
+
+
+SHOWN = ORDER[:-1]
+
+
+def client(show: Show, priority: int | None = None, note: str = "", idle_since: datetime | None = None) -> Resource:
+    return Resource("", show, (Note(note),), priority, idle_since)
+
+
+@pytest.mark.parametrize(("more", "less"), itertools.combinations(SHOWN, 2))
+def test_the_most_available_resource(more: Show, less: Show) -> None:
+    winner, loser = client(more, -128, idle_since=NOON), client(less, 127, "note")
+    assert most_available_resource([loser, winner]) is winner
+    assert most_available_resource([winner, loser]) is winner
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser"),
+    [
+        (client(Show.AWAY, 2, "", NOON), client(Show.AWAY, 1, "note")),
+        (client(Show.AWAY), client(Show.AWAY, -1, "note")),
+        (client(Show.AWAY, 1), client(Show.AWAY, None, "note")),
+        (client(Show.AWAY, 0), client(Show.AWAY, None, "note", NOON)),
+        (client(Show.AWAY, None, "", NOON), client(Show.AWAY, 0, "note", EARLIER)),
+        (client(Show.AWAY, None, "note", NOON), client(Show.AWAY, 0, "", NOON)),
+    ],
+)
+def test_among_equal_resources(winner: Resource, loser: Resource) -> None:
+    assert most_available_resource([winner, loser]) is winner
+    assert most_available_resource([loser, winner]) is winner
+
+
+def test_the_first_of_two_resources_alike() -> None:
+    first = Resource("a", Show.AWAY)
+    assert most_available_resource([first, Resource("b", Show.AWAY)]) is first
+    assert most_available_resource([]) is None

@@ -307,7 +307,7 @@ def _tuple_ids(resources: Iterable[Resource], identifier: str) -> list[str]:
     return names
 
 
-def pidf_priority(priority: int | None) -> str:
+def contact_priority(priority: int | None) -> str:
     """XMPP's priority as PIDF writes it, ``0`` to ``1``, each value another; "" where there is none to write.
 
     RFC 8048 §6.2 note 6: 0 is 0, 127 is 1, and a negative one MUST NOT be mapped.
@@ -325,7 +325,7 @@ def _add_resource(root: Element, name: str, uri: str, resource: Resource) -> Non
     if resource.show.value in _SHOWS:
         SubElement(status, "show", {"xmlns": JABBER}).text = resource.show.value
     _add_user_input(tuple_, resource.idle_since)
-    priority = pidf_priority(resource.priority)
+    priority = contact_priority(resource.priority)
     SubElement(tuple_, "contact", {"priority": priority} if priority else {}).text = uri
     _add_notes(tuple_, "note", resource.notes)
 
@@ -339,16 +339,16 @@ def _add_nobody(root: Element, name: str, uri: str, notes: Iterable[Note]) -> No
 
 
 def _add_contact_person(root: Element, name: str, contact: ContactPresence) -> None:
-    """RFC 4479 §5: what others define comes first, then the notes. The most available resource speaks."""
+    """In the schema's order (RFC 4479 §5.1): what others define, then notes. The most available resource speaks."""
     person = SubElement(root, "dm:person", {"id": name})
     speaker = most_available_resource(contact.resources)
     if speaker and (activity := ACTIVITY_OF_SHOW[speaker.show]):
         SubElement(SubElement(person, "rpid:activities"), f"rpid:{activity}")
-    _add_mood(person, contact.mood)
+    _add_mood(person, contact.mood if speaker else "")
     _add_user_input(person, speaker.idle_since if speaker else None)
     for element, text in (("cipid:display-name", contact.display_name), ("cipid:icon", contact.icon)):
-        if written := _NOT_XML.sub("", text):
-            SubElement(person, element).text = written
+        if text:
+            SubElement(person, element).text = text
     _add_notes(person, "dm:note", speaker.notes if speaker else contact.notes)
 
 
