@@ -214,8 +214,8 @@ ONE_RULE_FOR_EACH_VALUE = b"""<?xml version="1.0" encoding="UTF-8" standalone="n
  <transformations><provide-devices xmlns="urn:ietf:params:xml:ns:pres-rules"><all-devices/></provide-devices>
  </transformations></rule>
  <rule id="presence_polite-block"><conditions><identity><one id="sip:dave@example.org"/></identity></conditions>
- <actions><sub-handling xmlns="urn:ietf:params:xml:ns:pres-rules">polite-block</sub-handling></actions><transformations/>
- </rule></ruleset>"""
+ <actions><sub-handling xmlns="urn:ietf:params:xml:ns:pres-rules">polite-block</sub-handling></actions>
+ <transformations/></rule></ruleset>"""
 
 
 @pytest.mark.parametrize(
