@@ -39,6 +39,8 @@ class Recorder:
         self.failures: list[tuple[str, str, str, str]] = []
         self.receipts: list[tuple[str, str]] = []
         self.typing: list[tuple[str, bool]] = []
+        self.permissions: list[tuple[str, str]] = []  # ("granted", "refused" or "left", who)
+        self.rosters: list[Account] = []
 
     def connected(self, account: Account) -> None:
         self.online.append(account)
@@ -66,6 +68,18 @@ class Recorder:
 
     def buddy_changed(self, account: Account, name: str) -> None:
         self.buddies.append((account, name))
+
+    def contact_granted(self, account: Account, name: str) -> None:
+        self.permissions.append(("granted", name))
+
+    def contact_refused(self, account: Account, name: str) -> None:
+        self.permissions.append(("refused", name))
+
+    def contact_left(self, account: Account, name: str) -> None:
+        self.permissions.append(("left", name))
+
+    def roster_changed(self, account: Account) -> None:
+        self.rosters.append(account)
 
     def authorization_requested(self, account: Account, request: AuthorizationRequest) -> None:
         self.requests.append((account, request))

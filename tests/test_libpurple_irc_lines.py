@@ -21,13 +21,12 @@ from purple_bridge.libpurple.irc import (
     MOST_LINES,
     MOST_OCTETS,
     Confirmations,
-    Line,
     cut,
     is_of_a_person,
-    parse,
     payloads,
     text_of,
 )
+from purple_bridge.libpurple.irc_lines import Line, parse
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
 from tests import bodies

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import re
+import time
 
 from . import buddies, c, protocol
 from .buddies import BuddyStatus
+from .events import ContactStatus, RosterEntry
 from .protocol import OutgoingMessage
-from .text import escape
+from .text import escape, without_controls
 
 UI = b"kamailio-purple"
 
@@ -18,6 +21,11 @@ _NEAREST = {
     buddies.EXTENDED_AWAY: (buddies.EXTENDED_AWAY, buddies.AWAY, buddies.AVAILABLE),
     buddies.AWAY: (buddies.AWAY, buddies.AVAILABLE),
 }
+
+# XMPP has a status that says more than AVAILABLE, of the same primitive
+_FREE_FOR_CHAT = b"freeforchat"
+
+_MOOD = re.compile("[a-z_]+")  # XEP-0107 §5, and RFC 4480 §3.8
 
 NOT_CONNECTED = -107  # ENOTCONN, negative as libpurple's functions return it
 
@@ -34,18 +42,21 @@ class Account:
     def __init__(self, plugin: str, username: str) -> None:
         if not c.purple.purple_find_prpl(plugin.encode()):
             raise UnknownProtocol(f"no protocol plugin {plugin!r} is installed (purplectl protocols lists them)")
-        self.protocol = plugin
+        self.protocol, self.name = plugin, username
         self.behaviour = protocol.behaviour_of(plugin)
         self.pointer: int = c.purple.purple_account_new(username.encode(), plugin.encode())
         c.purple.purple_account_set_remember_password(self.pointer, 0)
         c.purple.purple_accounts_add(self.pointer)
+        self.idle_since = 0
+        self._mood = self._mood_told = ""
+        self._told: dict[str, tuple[ContactStatus | None, bytes]] = {}
         _accounts[self.pointer] = self
 
     def delete(self) -> None:
         """Sign off and forget the account with all its contacts; the object is of no use afterwards."""
         _accounts.pop(self.pointer, None)
+        self.behaviour.disconnected(self)  # before the pointer is of no use
         c.purple.purple_accounts_delete(self.pointer)
-        self.behaviour.disconnected(self)
 
     @property
     def needs_password(self) -> bool:
@@ -86,26 +97,77 @@ class Account:
     def disconnect(self) -> None:
         c.purple.purple_account_set_enabled(self.pointer, UI, 0)
 
-    def set_status(self, primitive: int, message: str) -> None:
-        """``primitive``: PurpleStatusPrimitive (status.h), or the nearest the protocol has; ``message``: plain text."""
+    # ------------------------------------------------------------ what contacts see
+    def set_status(
+        self, primitive: int, message: str, *, idle_since: int = 0, mood: str = "", chat: bool = False
+    ) -> None:
+        """Show this now, or as soon as connected.
+
+        ``primitive``: PurpleStatusPrimitive (status.h), or the nearest the protocol has; ``message``: plain text;
+        ``idle_since``: Unix seconds, 0: active; ``mood``: a name of XEP-0107 §5, "": none; ``chat``: available, and
+        glad to be written to. What the protocol lacks is left out.
+        """
+        kind = self._status_type(primitive, chat)
+        self.idle_since = min(idle_since, int(time.time()))
+        self._mood = mood if _MOOD.fullmatch(mood) else ""
+        if kind:
+            self._activate(kind, without_controls(message))
+        if self.connected:
+            self._show_idle()
+            self._show_mood()
+
+    def _status_type(self, primitive: int, chat: bool) -> int | None:
+        """The PurpleStatusType to show."""
+        if chat and primitive == buddies.AVAILABLE:
+            status = c.purple_quick.purple_account_get_status(self.pointer, _FREE_FOR_CHAT)
+            if status:
+                free: int = c.purple_quick.purple_status_get_type(status)
+                return free
         for wanted in _NEAREST.get(primitive, (primitive,)):
-            kind = c.purple_quick.purple_account_get_status_type_with_primitive(self.pointer, wanted)
+            kind: int | None = c.purple_quick.purple_account_get_status_type_with_primitive(self.pointer, wanted)
             if kind:
-                self._activate(kind, message)
-                return
+                return kind
+        return None
 
     def _activate(self, kind: int, message: str) -> None:
-        attributes = None
-        text = ctypes.create_string_buffer(escape(message).encode())
-        name = ctypes.create_string_buffer(b"message")
+        attributes = {}
         if message and c.purple_quick.purple_status_type_get_attr(kind, b"message"):
-            attributes = c.glib_quick.g_list_append(None, ctypes.addressof(name))
-            attributes = c.glib_quick.g_list_append(attributes, ctypes.addressof(text))
-        identifier = c.purple_quick.purple_status_type_get_id(kind)
-        c.purple.purple_account_set_status_list(self.pointer, identifier, 1, attributes)
-        if attributes is not None:
-            c.glib_quick.g_list_free(attributes)
+            attributes[b"message"] = escape(message).encode()
+        self.set_status_attributes(c.purple_quick.purple_status_type_get_id(kind), True, attributes)
 
+    def set_status_attributes(self, identifier: bytes, active: bool, attributes: dict[bytes, bytes]) -> None:
+        """purple_account_set_status_list (account.h); attributes not named are unset."""
+        values = [ctypes.create_string_buffer(part) for pair in attributes.items() for part in pair]
+        listed = None
+        for value in values:
+            listed = c.glib_quick.g_list_append(listed, ctypes.addressof(value))
+        c.purple.purple_account_set_status_list(self.pointer, identifier, active, listed)
+        c.glib_quick.g_list_free(listed)
+
+    def signed_on(self) -> None:
+        """libpurple shows the status by itself at every sign-on, but neither idleness nor mood."""
+        c.purple.purple_presence_set_idle(c.purple_quick.purple_account_get_presence(self.pointer), 0, 0)
+        self._show_idle()
+        if self._mood:
+            self._mood_told = ""
+        self._show_mood()
+
+    def signed_off(self) -> None:
+        """What was told of contacts holds no longer."""
+        self._told.clear()
+
+    def _show_idle(self) -> None:
+        """Nothing is sent where nothing changes."""
+        presence = c.purple_quick.purple_account_get_presence(self.pointer)
+        c.purple.purple_presence_set_idle(presence, bool(self.idle_since), self.idle_since)
+
+    def _show_mood(self) -> None:
+        """Told again only when it changes: the user's other clients may have set one meanwhile."""
+        if self._mood != self._mood_told:
+            self._mood_told = self._mood
+            self.behaviour.set_mood(self, self._connection(), self._mood)
+
+    # ------------------------------------------------------------ messages
     @property
     def confirms(self) -> bool:
         """Whether this connection will report ``Events.message_acknowledged``."""
@@ -166,15 +228,62 @@ class Account:
             return 0
         return c.purple_quick.purple_account_get_connection(self.pointer) or 0
 
+    # ------------------------------------------------------------ contacts
     def buddy_status(self, name: str) -> BuddyStatus | None:
-        """None: not on the contact list."""
+        """What libpurple's own contact list says of the contact; None: it is not on that."""
         buddy = buddies.find(self.pointer, name)
         return buddies.status_of(buddy) if buddy else None
+
+    def contact_status(self, name: str) -> ContactStatus | None:
+        """None: nothing is known, because the contact is not on the list, or the account not connected."""
+        return self.behaviour.contact_status(self, name) if self.connected else None
+
+    def icon(self, name: str) -> bytes:
+        """The octets of the contact's avatar as they came, b"" if none."""
+        buddy = buddies.find(self.pointer, name)
+        return buddies.icon_of(buddy) if buddy else b""
+
+    def is_news(self, name: str) -> bool:
+        """Whether the contact is another than at the last call since the sign-on."""
+        buddy = buddies.find(self.pointer, name)
+        seen = self.contact_status(name), buddies.icon_checksum(buddy) if buddy else b""
+        key = buddies.key_of(self.pointer, name)
+        if self._told.get(key) == seen:
+            return False
+        self._told[key] = seen
+        if seen[0] is None:
+            del self._told[key]
+        return True
+
+    def roster(self) -> list[RosterEntry]:
+        """The contacts on the network's list; none while not connected."""
+        return self.behaviour.roster(self) if self.connected else []
 
     def add_buddy(self, name: str) -> None:
         """Ask to see ``name``'s presence; nothing happens for one that is on the list."""
         if not buddies.find(self.pointer, name):
             buddies.add(self.pointer, name)
+
+    def ask_contact(self, name: str) -> None:
+        """Ask, or ask again, to see the contact's presence, be it on the list or not; nothing while not connected."""
+        if connection := self._connection():
+            self.behaviour.ask_contact(self, connection, name)
+
+    def save_contact(self, name: str, alias: str, groups: tuple[str, ...]) -> None:
+        """Put the contact on the network's list, or change its alias and groups there; nothing while not connected."""
+        if connection := self._connection():
+            clean = tuple(filter(None, (without_controls(group) for group in groups)))
+            self.behaviour.save_contact(self, connection, name, without_controls(alias), clean)
+
+    def remove_contact(self, name: str) -> None:
+        """Off the network's list, which ends what both may see of each other; nothing while not connected."""
+        if connection := self._connection():
+            self.behaviour.remove_contact(self, connection, name)
+
+    def cancel_authorization(self, name: str) -> None:
+        """The contact is not to see the account's presence any more, where the network can tell it that."""
+        if connection := self._connection():
+            self.behaviour.cancel_authorization(self, connection, name)
 
 
 def account_at(pointer: int | None) -> Account | None:

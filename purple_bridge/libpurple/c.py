@@ -41,7 +41,7 @@ AuthorizationFunction = CFUNCTYPE(None, c_void_p)  # account.h PurpleAccountRequ
 
 # ---------------------------------------------------------------- structures
 class GList(Structure):
-    """glib/glist.h"""
+    """glib/glist.h; a GSList (gslist.h) is the same without ``prev``"""
 
 
 GList._fields_ = [("data", c_void_p), ("next", POINTER(GList)), ("prev", POINTER(GList))]
@@ -312,6 +312,8 @@ PURPLE_DISCONNECTED, PURPLE_CONNECTED, PURPLE_CONNECTING = 0, 1, 2  # connection
 
 XMLNODE_TYPE_TAG = 0  # xmlnode.h
 
+PURPLE_BLIST_BUDDY_NODE = 2  # blist.h PurpleBlistNodeType
+
 # prpl.h PurpleProtocolOptions
 OPT_PROTO_NO_PASSWORD = 0x10
 OPT_PROTO_PASSWORD_OPTIONAL = 0x80
@@ -334,8 +336,15 @@ _QUICK: dict[str, Signature] = {
     "purple_account_get_status_type_with_primitive": (Pointer, Pointer, c_int),
     "purple_account_get_username": (c_char_p, Pointer),
     "purple_buddy_get_account": (Pointer, Pointer),
+    "purple_buddy_get_group": (Pointer, Pointer),
+    "purple_buddy_get_icon": (Pointer, Pointer),
+    "purple_buddy_get_local_buddy_alias": (c_char_p, Pointer),
     "purple_buddy_get_name": (c_char_p, Pointer),
     "purple_buddy_get_presence": (Pointer, Pointer),
+    "purple_buddy_get_server_alias": (c_char_p, Pointer),
+    "purple_buddy_icon_get_checksum": (c_char_p, Pointer),
+    "purple_buddy_icon_get_data": (Pointer, Pointer, POINTER(c_size_t)),
+    "purple_blist_node_get_type": (c_int, Pointer),
     "purple_connection_get_account": (Pointer, Pointer),
     "purple_connection_get_protocol_data": (Pointer, Pointer),
     "purple_connection_error_is_fatal": (c_int, c_int),
@@ -347,9 +356,11 @@ _QUICK: dict[str, Signature] = {
     "purple_srv_txt_query_get_query": (c_char_p, Pointer),
     "purple_srv_txt_query_get_type": (c_int, Pointer),
     "purple_presence_get_active_status": (Pointer, Pointer),
+    "purple_presence_get_status": (Pointer, Pointer, c_char_p),
     "purple_presence_is_idle": (c_int, Pointer),
     "purple_presence_get_idle_time": (c_long, Pointer),
     "purple_status_get_type": (Pointer, Pointer),
+    "purple_status_is_active": (c_int, Pointer),
     "purple_status_get_attr_string": (c_char_p, Pointer, c_char_p),
     "purple_status_type_get_attr": (Pointer, Pointer, c_char_p),
     "purple_status_type_get_id": (c_char_p, Pointer),
@@ -363,6 +374,10 @@ _QUICK: dict[str, Signature] = {
     "purple_account_option_get_default_list_value": (c_char_p, Pointer),
     "purple_account_option_get_list": (POINTER(GList), Pointer),
     "purple_find_buddy": (Pointer, Pointer, c_char_p),
+    "purple_find_buddies": (POINTER(GList), Pointer, c_char_p),
+    "purple_find_group": (Pointer, c_char_p),
+    "purple_group_get_name": (c_char_p, Pointer),
+    "purple_normalize": (c_char_p, Pointer, c_char_p),
     "purple_core_get_version": (c_char_p,),
     "serv_send_im": (c_int, Pointer, c_char_p, c_char_p, c_int),
     "xmlnode_free": (None, Pointer),
@@ -378,6 +393,7 @@ _QUICK: dict[str, Signature] = {
 }
 
 _PURPLE: dict[str, Signature] = {
+    "purple_account_add_buddy": (None, Pointer, Pointer),
     "purple_account_add_buddy_with_invite": (None, Pointer, Pointer, c_char_p),
     "purple_account_new": (Pointer, c_char_p, c_char_p),
     "purple_account_remove_buddy": (None, Pointer, Pointer, Pointer),
@@ -394,10 +410,13 @@ _PURPLE: dict[str, Signature] = {
     "purple_accounts_delete": (None, Pointer),
     "purple_accounts_set_ui_ops": (None, Pointer),
     "purple_blist_add_buddy": (None, Pointer, Pointer, Pointer, Pointer),
+    "purple_blist_add_group": (None, Pointer, Pointer),
+    "purple_blist_alias_buddy": (None, Pointer, c_char_p),
     "purple_blist_get_handle": (Pointer,),
     "purple_blist_new": (Pointer,),
     "purple_blist_remove_buddy": (None, Pointer),
     "purple_blist_set_ui_ops": (None, Pointer),
+    "purple_buddy_icons_set_caching": (None, c_int),
     "purple_buddy_new": (Pointer, Pointer, c_char_p, c_char_p),
     "purple_connections_set_ui_ops": (None, Pointer),
     "purple_conversation_destroy": (None, Pointer),
@@ -411,6 +430,7 @@ _PURPLE: dict[str, Signature] = {
     "purple_eventloop_set_ui_ops": (None, Pointer),
     "purple_find_prpl": (POINTER(Plugin), c_char_p),
     "purple_global_proxy_set_info": (None, Pointer),
+    "purple_group_new": (Pointer, c_char_p),
     "purple_markup_strip_html": (Pointer, c_char_p),
     "purple_network_force_online": (None,),
     "purple_notify_set_ui_ops": (None, Pointer),
@@ -419,6 +439,9 @@ _PURPLE: dict[str, Signature] = {
     "purple_plugins_get_protocols": (POINTER(GList),),
     "purple_prefs_set_bool": (None, c_char_p, c_int),
     "purple_prefs_set_string": (None, c_char_p, c_char_p),
+    "purple_presence_set_idle": (None, Pointer, c_int, c_long),
+    # variadic in C: a list of attributes that ends with NULL; none is given here
+    "purple_prpl_got_user_status": (None, Pointer, c_char_p, c_char_p, Pointer),
     "purple_proxy_info_new": (Pointer,),
     "purple_proxy_info_set_host": (None, Pointer, c_char_p),
     "purple_proxy_info_set_port": (None, Pointer, c_int),
@@ -432,6 +455,7 @@ _PURPLE: dict[str, Signature] = {
     "purple_util_set_user_dir": (None, c_char_p),
     "serv_send_im": (c_int, Pointer, c_char_p, c_char_p, c_int),
     "serv_send_typing": (c_uint, Pointer, c_char_p, c_int),
+    "serv_alias_buddy": (None, Pointer),
 }
 
 _GLIB: dict[str, Signature] = {
@@ -452,6 +476,7 @@ _GLIB_QUICK: dict[str, Signature] = {
     "g_strdup": (Pointer, c_char_p),
     "g_list_append": (POINTER(GList), POINTER(GList), Pointer),
     "g_list_free": (None, POINTER(GList)),
+    "g_slist_free": (None, POINTER(GList)),
     "g_slist_append": (Pointer, Pointer, Pointer),
     "g_convert": (Pointer, c_char_p, c_long, c_char_p, c_char_p, Pointer, POINTER(c_size_t), Pointer),
     "g_main_context_find_source_by_id": (Pointer, Pointer, c_uint),

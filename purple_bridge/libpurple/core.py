@@ -10,9 +10,10 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_void_p
 from typing import Any
 
-from . import c, eventloop, glib, protocol, signals
+from . import buddies, c, eventloop, glib, protocol, signals
 from .accounts import UI, Account, account_at
 from .callbacks import callback, operations
+from .changes import Changes
 from .dns import Resolver
 from .events import AuthorizationRequest, ConnectionError, Events, ReceivedMessage
 from .glib import decode
@@ -33,6 +34,8 @@ _WriteConv = CFUNCTYPE(None, _P, _S, _S, _S, _I, c_long)
 _Receiving = CFUNCTYPE(_I, _P, ctypes.POINTER(_S), ctypes.POINTER(_S), _P, ctypes.POINTER(_I), _P)
 _BuddyStatus = CFUNCTYPE(None, _P, _P, _P, _P)
 _Buddy = CFUNCTYPE(None, _P, _P)
+_BuddyIdle = CFUNCTYPE(None, _P, _I, _I, _P)
+_NodeAliased = CFUNCTYPE(None, _P, _S, _P)
 _Node = CFUNCTYPE(None, _P)
 _Print = CFUNCTYPE(None, _I, _S, _S)
 _IsEnabled = CFUNCTYPE(_I, _I, _S)
@@ -42,7 +45,7 @@ _GLibLog = CFUNCTYPE(None, _S, _I, _S, _P)
 _NO_DESKTOP = ("DISPLAY", "GNOME_DESKTOP_SESSION_ID", "KDE_FULL_SESSION", "DESKTOP_SESSION")
 
 # what these plugins do in a way of their own
-PROTOCOLS: dict[str, Callable[[Events], Protocol]] = {"prpl-jabber": Xmpp, "prpl-irc": Irc}
+PROTOCOLS: dict[str, Callable[[Events, Changes], Protocol]] = {"prpl-jabber": Xmpp, "prpl-irc": Irc}
 
 PURPLE_DEBUG_FATAL = 5  # debug.h; its "errors" are part of every normal start
 
@@ -65,6 +68,7 @@ class Core:
 
     def __init__(self, events: Events | None = None) -> None:
         self._events: Any = events or _Silent()
+        self._changes = Changes(self._events)
         self._resolver = Resolver()
         self._questions = itertools.count(1)
         self._unanswered: set[int] = set()
@@ -125,6 +129,7 @@ class Core:
     def _set_preferences(self) -> None:
         c.purple.purple_prefs_set_string(b"/purple/away/auto_reply", b"never")
         c.purple.purple_prefs_set_string(b"/purple/away/idle_reporting", b"none")
+        c.purple.purple_buddy_icons_set_caching(0)  # in memory alone
         # or else every account is "away" as soon as none of them has sent a message for five minutes
         c.purple.purple_prefs_set_bool(b"/purple/away/away_when_idle", 0)
         for name in (b"/purple/logging/log_ims", b"/purple/logging/log_chats", b"/purple/logging/log_system"):
@@ -163,13 +168,17 @@ class Core:
         signals.connect(conversations, b"receiving-im-msg", _Receiving, self._receiving, 1)
         contacts = c.purple.purple_blist_get_handle()
         signals.connect(contacts, b"buddy-status-changed", _BuddyStatus, self._buddy_status_changed)
-        signals.connect(contacts, b"buddy-signed-on", _Buddy, self._buddy_changed)
-        signals.connect(contacts, b"buddy-signed-off", _Buddy, self._buddy_changed)
+        signals.connect(contacts, b"buddy-idle-changed", _BuddyIdle, self._buddy_idle_changed)
+        signals.connect(contacts, b"blist-node-aliased", _NodeAliased, self._node_aliased)
+        for name in (b"buddy-signed-on", b"buddy-signed-off", b"buddy-icon-changed"):
+            signals.connect(contacts, name, _Buddy, self._buddy_changed)
+        for name in (b"buddy-added", b"buddy-removed"):
+            signals.connect(contacts, name, _Buddy, self._list_changed)
 
     def _install_protocols(self) -> None:
         for plugin, make in PROTOCOLS.items():
             if c.purple.purple_find_prpl(plugin.encode()):
-                behaviour = make(self._events)
+                behaviour = make(self._events, self._changes)
                 behaviour.install()
                 protocol.register(plugin, behaviour)
 
@@ -181,12 +190,15 @@ class Core:
         account = self._account_of(connection)
         if account:
             account.behaviour.connected(account)
+            account.signed_on()
             self._events.connected(account)
+            self._changes.roster(account)
 
     def _disconnected(self, connection: int) -> None:
         account = self._account_of(connection)
         if account:
             account.behaviour.disconnected(account)
+            account.signed_off()
             self._events.disconnected(account)
 
     def _failed(self, connection: int, reason: int, text: bytes) -> None:
@@ -269,10 +281,24 @@ class Core:
     def _buddy_status_changed(self, buddy: int, _old: int, _new: int, _data: int) -> None:
         self._buddy_changed(buddy, 0)
 
+    def _buddy_idle_changed(self, buddy: int, _old: int, _new: int, _data: int) -> None:
+        self._buddy_changed(buddy, 0)
+
+    def _node_aliased(self, node: int, _old: bytes, _data: int) -> None:
+        """Contacts and chats, too, are nodes of the list; what an account has is a buddy (blist.h)."""
+        if c.purple_quick.purple_blist_node_get_type(node) == c.PURPLE_BLIST_BUDDY_NODE:
+            self._list_changed(node, 0)
+            self._buddy_changed(node, 0)
+
     def _buddy_changed(self, buddy: int, _data: int) -> None:
         account = account_at(c.purple_quick.purple_buddy_get_account(buddy))
         if account:
-            self._events.buddy_changed(account, decode(c.purple_quick.purple_buddy_get_name(buddy)))
+            self._changes.contact(account, buddies.name_of(buddy))
+
+    def _list_changed(self, buddy: int, _data: int) -> None:
+        account = account_at(c.purple_quick.purple_buddy_get_account(buddy))
+        if account and not account.behaviour.keeps_list:
+            self._changes.roster(account)
 
 
 def _is_logged(level: int, _category: bytes) -> int:

@@ -58,6 +58,50 @@ class AuthorizationRequest:
     deny: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class ResourcePresence:
+    """One client of a contact: ``resource`` as XMPP calls it, "" where the network tells none.
+
+    ``show``: "" (available), "chat", "away", "xa" or "dnd" (RFC 6121 §4.7.2.1); ``notes``: (RFC 5646 tag or "", plain
+    text); ``priority``: -128..127, None: not told; ``idle_since``: Unix seconds, 0: active, or not told.
+    """
+
+    resource: str
+    show: str
+    notes: tuple[tuple[str, str], ...] = ()
+    priority: int | None = None
+    idle_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContactStatus:
+    """What an account sees of a contact on its list: its clients in the order in which they came, none: offline.
+
+    ``notes``: what the contact said when it left; ``alias``: the name on the contact list, else what the contact calls
+    itself, "" if neither; ``mood``: a name of XEP-0107 §5, "" if none.
+    """
+
+    resources: tuple[ResourcePresence, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    alias: str = ""
+    mood: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RosterEntry:
+    """A contact on the network's list.
+
+    ``subscription``: "none", "to", "from" or "both" (RFC 6121 §2.1.2.5), "to" on networks without such a thing;
+    ``asked``: the contact has not answered yet.
+    """
+
+    name: str
+    alias: str = ""
+    groups: tuple[str, ...] = ()
+    subscription: str = "to"
+    asked: bool = False
+
+
 class Events(Protocol):
     """Implemented by the application that starts ``core.Core``."""
 
@@ -89,7 +133,19 @@ class Events(Protocol):
         """The contact ``who`` types, or does not; may be told again without a change."""
 
     def buddy_changed(self, account: Account, name: str) -> None:
-        """A contact's presence may have changed: ``account.buddy_status(name)`` tells."""
+        """What ``account.contact_status(name)`` or ``account.icon(name)`` tells has changed; coalesced."""
+
+    def contact_granted(self, account: Account, name: str) -> None:
+        """The contact lets the account see its presence (RFC 6121 §3.1.6)."""
+
+    def contact_refused(self, account: Account, name: str) -> None:
+        """The contact does not let the account see its presence, or not any more (RFC 6121 §3.2)."""
+
+    def contact_left(self, account: Account, name: str) -> None:
+        """The contact does not want to see the account's presence any more (RFC 6121 §3.3)."""
+
+    def roster_changed(self, account: Account) -> None:
+        """The contact list is there, or is another now: ``account.roster()`` tells; coalesced."""
 
     def authorization_requested(self, account: Account, request: AuthorizationRequest) -> None:
         """Somebody asks to see the account's presence."""

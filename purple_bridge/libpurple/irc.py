@@ -19,6 +19,7 @@ In: the text of the line as it came, without colours and other formatting; an ac
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import errno
@@ -27,13 +28,16 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, c_char_p, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import c, signals
+from . import buddies, c, glib, signals
 from .accounts import Account, account_at
+from .changes import Changes
 from .events import Events, ReceivedMessage
 from .glib import decode
+from .irc_lines import Line, lower, parse
+from .irc_presence import SECONDS, Watch
 from .protocol import OutgoingMessage, Protocol
 from .text import strip
 
@@ -89,9 +93,6 @@ CONDITIONS = {
 }
 OTHER_CONDITION = "undefined-condition"
 
-# RFC 2812 §2.2: {}|^ are the lower case of []\~
-_LOWER = bytes.maketrans(b"[]\\~", b"{}|^")
-
 _SWALLOWED = b""  # a line that libpurple skips
 _UNSET = -(2**31)
 
@@ -99,33 +100,6 @@ _LineReceived = CFUNCTYPE(None, c_void_p, ctypes.POINTER(c_char_p), c_void_p)
 
 
 # ---------------------------------------------------------------- lines
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the server, RFC 2812 §2.3.1."""
-
-    prefix: bytes
-    command: str
-    parameters: tuple[bytes, ...]
-
-    @property
-    def nick(self) -> bytes:
-        return self.prefix.partition(b"!")[0]
-
-    @property
-    def last(self) -> bytes:
-        return self.parameters[-1] if self.parameters else b""
-
-
-def parse(line: bytes) -> Line:
-    """``line``: without CR LF."""
-    prefix = b""
-    if line.startswith(b":"):
-        prefix, _, line = line[1:].partition(b" ")
-    middle, colon, trailing = line.partition(b" :")
-    command, *words = middle.split() or [b""]
-    return Line(prefix, decode(command).upper(), (*words, *([trailing] if colon else [])))
-
-
 def text_of(text: str, nick: str) -> str | None:
     """What a PRIVMSG or NOTICE of ``nick`` says, for a person to read; None: a CTCP request or reply, or nothing."""
     if text.startswith(CTCP):
@@ -277,8 +251,8 @@ class Confirmations:
         """
         if not _is_failure(line.command):
             return None
-        targets = {_lower(parameter) for parameter in line.parameters[1:]}
-        meant = [handed.message for handed in self._asked if _lower(handed.message.target) in targets]
+        targets = {lower(parameter) for parameter in line.parameters[1:]}
+        meant = [handed.message for handed in self._asked if lower(handed.message.target) in targets]
         if not meant:
             return None
         news = []
@@ -294,10 +268,6 @@ def _is_failure(command: str) -> bool:
     return command in CONDITIONS or (len(command) == 3 and command.isdecimal() and "400" <= command <= "599")
 
 
-def _lower(name: bytes) -> bytes:
-    return name.lower().translate(_LOWER)
-
-
 def is_of_a_person(line: Line) -> bool:
     """A server tells its users things by NOTICE, too; its name has a dot, which no nick has (RFC 2812 §2.3.1)."""
     return bool(line.nick) and b"." not in line.nick
@@ -309,13 +279,15 @@ class _Connection:
     """``queue_timer``: GLib's id of the plugin's timer that sends what ``send_raw`` has put into its queue."""
 
     queue_timer: int
-    confirmations: Confirmations
+    confirmations: Confirmations = field(default_factory=Confirmations)
+    watch: Watch = field(default_factory=Watch)
+    watch_timer: int = 0
 
 
 class Irc(Protocol):
     """The behaviour of prpl-irc."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, _changes: Changes) -> None:
         self._events = events
         self._connections: dict[int, _Connection] = {}
         self._send_raw: Callable[[int, bytes, int], int] = lambda *_: -1
@@ -332,11 +304,14 @@ class Irc(Protocol):
         if c.purple_quick.purple_account_get_int(account.pointer, b"ratelimit-interval", _UNSET) == _UNSET:
             account.set_option("ratelimit-interval", INTERVAL)
         connection = c.purple_quick.purple_account_get_connection(account.pointer)
-        self._connections[account.pointer] = _Connection(_queue_timer(connection), Confirmations())
+        state = self._connections[account.pointer] = _Connection(_queue_timer(connection))
+        state.watch_timer = glib.add_timer(SECONDS, lambda: self._watch(account, state))
 
     def disconnected(self, account: Account) -> None:
         """libpurple drops its queue; so does this: what was not acknowledged is for the application to send again."""
-        self._connections.pop(account.pointer, None)
+        state = self._connections.pop(account.pointer, None)
+        if state:
+            glib.remove(state.watch_timer)
 
     def confirms(self, account: Account) -> bool:
         return True
@@ -362,6 +337,40 @@ class Irc(Protocol):
 
     def complete(self, account: Account, message: ReceivedMessage) -> ReceivedMessage:
         return dataclasses.replace(message, text=self._text, wants_error=not self._automatic)
+
+    # ------------------------------------------------------------ contacts
+    def ask_contact(self, account: Account, connection: int, name: str) -> None:
+        """IRC asks nobody; the plugin would count the contact twice."""
+        account.add_buddy(name)
+
+    def save_contact(self, account: Account, connection: int, name: str, alias: str, groups: tuple[str, ...]) -> None:
+        """The list is libpurple's own, and its plugin counts a contact for each group."""
+        super().save_contact(account, connection, name, alias, groups[:1])
+
+    def _watch(self, account: Account, state: _Connection) -> bool:
+        """libpurple asks every 45 s, and whether somebody is away not at all; it stops when no answer reaches it."""
+        connection = c.purple_quick.purple_account_get_connection(account.pointer)
+        state.watch.watch(_nicks(account.pointer))
+        self._send_lines(connection, state, state.watch.question())
+        return True
+
+    def _watched(self, account: Account, connection: int, state: _Connection, line: Line) -> bool:
+        """True: the line was an answer about contacts, and libpurple is not to see it."""
+        if line.command == "303":  # perhaps about a contact that was added a moment ago
+            state.watch.watch(_nicks(account.pointer))
+        changes = state.watch.answered(line)
+        for nick, status in state.watch.happened(line) if changes is None else changes:
+            name = _decoded(account.pointer, nick)
+            c.purple.purple_prpl_got_user_status(account.pointer, name.encode(), status, None)
+        if line.command != "302" and changes is not None:
+            self._send_lines(connection, state, state.watch.question_about_new())
+        return changes is not None
+
+    def _send_lines(self, connection: int, state: _Connection, lines: bytes) -> None:
+        """In one piece: for the plugin's rate limit it is one line."""
+        if lines and connection:
+            self._send_raw(connection, lines, len(lines))
+            _send_queue(state.queue_timer)
 
     def _send_next(self, connection: int, state: _Connection) -> None:
         lines = state.confirmations.next_lines()
@@ -395,6 +404,8 @@ class Irc(Protocol):
         account, state = account_at(account_pointer), self._connections.get(account_pointer)
         if account is None or state is None:
             return False
+        if self._watched(account, connection, state, line):
+            return True
         if line.command == "PONG":
             return self._answered(account, connection, state, line)
         failed = state.confirmations.failed(line)
@@ -412,6 +423,16 @@ class Irc(Protocol):
         for ident in filter(None, idents):
             self._events.message_acknowledged(account, ident)
         return True
+
+
+def _nicks(account: int) -> list[bytes]:
+    """The contact list as it stands in lines; what is no nick, or not in the connection's charset, is nobody's."""
+    found, charset = [], _charsets(account)[0]
+    for buddy in buddies.find_all(account):
+        name = buddies.name_of(buddy)
+        with contextlib.suppress(UnicodeError):
+            found += [] if _NO_TARGET.search(name) else [_convert(name.encode(), charset, "UTF-8")]
+    return found
 
 
 def _to_send(account: Account, connection: int, message: OutgoingMessage) -> tuple[bytes, list[bytes]]:

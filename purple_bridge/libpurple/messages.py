@@ -109,10 +109,13 @@ def _best(bodies: list[int]) -> int | None:
 
 def _stamp(delay: int | None) -> int:
     """XEP-0203 with the time of XEP-0082; one that cannot be read is none."""
-    if delay is None:
-        return 0
+    return unix_time(attribute(delay, b"stamp")) if delay else 0
+
+
+def unix_time(text: str) -> int:
+    """Unix seconds of a time as XEP-0082 writes it; 0: it is none."""
     try:
-        stamp = datetime.fromisoformat(attribute(delay, b"stamp"))
+        stamp = datetime.fromisoformat(text)
     except ValueError:
         return 0
     return int((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp())

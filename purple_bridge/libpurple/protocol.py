@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import c
+from . import buddies, c
 
 if TYPE_CHECKING:
     from .accounts import Account
-    from .events import ReceivedMessage
+    from .events import ContactStatus, ReceivedMessage, RosterEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class OutgoingMessage:
 
 class Protocol:
     """The behaviour of a plugin of which nothing more is known than libpurple's common functions (server.h)."""
+
+    keeps_list = False  # True: it reports changes of the contact list by itself, better than libpurple's signals do
 
     def install(self) -> None:
         """Connect to the plugin's signals; once, when libpurple has started."""
@@ -73,6 +75,40 @@ class Protocol:
     def complete(self, account: Account, message: ReceivedMessage) -> ReceivedMessage:
         """``message`` as libpurple gave it, with what else the network's own form of it says."""
         return message
+
+    # ------------------------------------------------------------ contacts
+    def contact_status(self, account: Account, name: str) -> ContactStatus | None:
+        """None: not on the list."""
+        buddy = buddies.find(account.pointer, name)
+        return buddies.contact_status(buddy) if buddy else None
+
+    def roster(self, account: Account) -> list[RosterEntry]:
+        """The contacts on the network's list."""
+        return buddies.roster(account.pointer)
+
+    def ask_contact(self, account: Account, connection: int, name: str) -> None:
+        """Ask to see the contact's presence; plugins ask again when one that is there is added once more."""
+        buddy = buddies.find(account.pointer, name)
+        if buddy:
+            c.purple.purple_account_add_buddy_with_invite(account.pointer, buddy, None)
+        else:
+            buddies.add(account.pointer, name)
+
+    def save_contact(self, account: Account, connection: int, name: str, alias: str, groups: tuple[str, ...]) -> None:
+        """Put the contact on the network's list, or change it there."""
+        buddies.save(account.pointer, name, alias, groups)
+
+    def remove_contact(self, account: Account, connection: int, name: str) -> None:
+        """Off the network's list."""
+        buddies.remove(account.pointer, name)
+
+    def cancel_authorization(self, account: Account, connection: int, name: str) -> None:
+        """The contact is not to see the account's presence any more; libpurple has no common function for it."""
+
+    def set_mood(self, account: Account, connection: int, mood: str) -> None:
+        """Show this mood, "": none; nothing happens where the plugin has no such status (status.h)."""
+        if c.purple_quick.purple_account_get_status(account.pointer, b"mood"):
+            account.set_status_attributes(b"mood", bool(mood), {b"mood": mood.encode()} if mood else {})
 
 
 _generic = Protocol()

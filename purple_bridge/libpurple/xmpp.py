@@ -12,14 +12,16 @@ from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_voi
 from dataclasses import replace
 from typing import Any
 
-from . import c, messages, signals, xmlnode
+from . import c, messages, signals, xmlnode, xmpp_presence
 from .accounts import Account, account_at
-from .events import Events, ReceivedMessage
+from .changes import Changes
+from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
 from .glib import decode
 from .messages import CARBONS, NOT_XML, RECEIPTS, Message
 from .protocol import OutgoingMessage, Protocol
 from .stream_management import Stream
 from .text import escape
+from .xmpp_contacts import Contacts
 
 PLUGIN = b"prpl-jabber"
 STREAM_MANAGEMENT = b"urn:xmpp:sm:3"
@@ -41,8 +43,11 @@ _Message = CFUNCTYPE(c_int, _P, _S, _S, _S, _S, _P, _P)
 class Xmpp(Protocol):
     """The behaviour of prpl-jabber."""
 
-    def __init__(self, events: Events) -> None:
+    keeps_list = True
+
+    def __init__(self, events: Events, changes: Changes) -> None:
         self._events = events
+        self._contacts = Contacts(events, changes, self._send)
         self._plugin = c.purple.purple_find_prpl(PLUGIN)
         self._send_raw: Callable[[int, bytes, int], int] = lambda *_: -1
         self._streams: dict[int, Stream] = {}  # by PurpleAccount*; those on which <enable/> was sent
@@ -57,6 +62,7 @@ class Xmpp(Protocol):
         signals.connect(self._plugin, b"jabber-sending-text", _Text, self._sending_text)
         signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
         signals.connect(self._plugin, b"jabber-receiving-message", _Message, self._receiving_message)
+        self._contacts.install(self._plugin)
         details = cast(self._plugin.contents.info.contents.extra_info, POINTER(c.ProtocolInfo))
         self._send_raw = PYFUNCTYPE(c_int, _P, _S, c_int)(cast(details.contents.send_raw, _P).value or 0)
         c.purple.purple_plugin_ipc_call(self._plugin, b"add_feature", None, RECEIPTS)
@@ -69,6 +75,7 @@ class Xmpp(Protocol):
         self._send(c.purple_quick.purple_account_get_connection(account.pointer), node)
 
     def disconnected(self, account: Account) -> None:
+        self._contacts.disconnected(account)
         self._streams.pop(account.pointer, None)
         self._aside.pop(c.purple_quick.purple_account_get_connection(account.pointer) or 0, None)
 
@@ -105,6 +112,29 @@ class Xmpp(Protocol):
         self._send(connection, messages.bounce(who, ident, condition, text))
         return True
 
+    def contact_status(self, account: Account, name: str) -> ContactStatus | None:
+        return self._contacts.status(account, name)
+
+    def roster(self, account: Account) -> list[RosterEntry]:
+        return self._contacts.roster(account)
+
+    def ask_contact(self, account: Account, connection: int, name: str) -> None:
+        """RFC 6121 §3.1.1: to the bare JID; the server puts the contact on the list."""
+        self._contacts.ask(connection, bare(name), "subscribe")
+
+    def save_contact(self, account: Account, connection: int, name: str, alias: str, groups: tuple[str, ...]) -> None:
+        self._contacts.save(connection, bare(name), alias, groups)
+
+    def remove_contact(self, account: Account, connection: int, name: str) -> None:
+        self._contacts.remove(connection, bare(name))
+
+    def cancel_authorization(self, account: Account, connection: int, name: str) -> None:
+        """RFC 6121 §3.2.1"""
+        self._contacts.ask(connection, bare(name), "unsubscribed")
+
+    def set_mood(self, account: Account, connection: int, mood: str) -> None:
+        self._contacts.set_mood(connection, mood)
+
     def _send(self, connection: int, node: int) -> None:
         """As libpurple sends every stanza, so that both counts stay right; frees ``node``."""
         packet = c_void_p(node)
@@ -128,7 +158,8 @@ class Xmpp(Protocol):
             self._streams[c.purple_quick.purple_connection_get_account(connection)] = Stream()
 
     def _sending_stanza(self, name: bytes, connection: int, packet: Any) -> None:
-        stream = self._streams.get(c.purple_quick.purple_connection_get_account(connection))
+        pointer = c.purple_quick.purple_connection_get_account(connection)
+        stream = self._streams.get(pointer)
         if stream and stream.resending and messages.is_out_of_date(name, packet[0], OUR_IDENT):
             packet[0] = None  # neither written, nor counted, nor kept (jabber.c, stream_management.c)
             return
@@ -136,8 +167,15 @@ class Xmpp(Protocol):
         if outgoing and name == b"message":
             self._outgoing, ident = None, outgoing.ident
             messages.amend(packet[0], outgoing)
+        elif name == b"presence":
+            self._showing(account_at(pointer), packet[0])
         if stream:
             stream.sent(ident)
+
+    def _showing(self, account: Account | None, node: int) -> None:
+        """libpurple knows XEP-0256 alone, of which most clients of today know nothing."""
+        if account and account.idle_since and not any(xmlnode.attribute(node, name) for name in (b"to", b"type")):
+            xmpp_presence.add_idle(node, account.idle_since)
 
     def _receiving(self, connection: int, packet: Any, _data: int) -> None:
         pointer = c.purple_quick.purple_connection_get_account(connection)
