@@ -101,7 +101,8 @@ def services(entries: Sequence[Entry], service_uri: str) -> bytes:
     Kamailio's rls (5.6 and 6.0) finds service, list and entry by name, whatever the prefix, ignores display-name and
     packages, and stops at the first URI that it cannot read, so those are left out: no sip: URI, or too long.
     It percent-decodes a URI once, and fails at an octet outside ASCII: with "%" written as "%25" it then subscribes
-    to the URI that was meant. Raises BadRequest for a service URI that XML cannot carry.
+    to the URI that was meant, and names that one with its state (the first NOTIFY alone, which has no state yet, names
+    it as written here). Raises BadRequest for a service URI that XML cannot carry.
     """
     if _NO_URI.search(service_uri):
         raise BadRequest(f"not a URI for a list: {service_uri[:60]!a}")
