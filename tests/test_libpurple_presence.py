@@ -311,7 +311,7 @@ def shown(port: int, purple: str, other: str, since: int) -> dict[str, Any]:
         account.set_status(buddies.AVAILABLE, MARKUP, chat=True)
         seen["chat"] = _shown(user, "chat", lambda one: one.show == "chat").findtext("status")
         account.set_status(buddies.AWAY, "two\nlines  \x00\x07here", idle_since=since)
-        away = _shown(user, "away", lambda one: one.show == "away" and "idle" in one.xml and "lines" in one.status)
+        away = _shown(user, "away", lambda one: one.show == "away" and "jabber:iq:last" in one.xml)
         seen["away"] = [away.findtext("status"), _idle(away)]
         account.disconnect()
         run_until(lambda: account.disconnected, "signed off")

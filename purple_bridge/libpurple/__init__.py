@@ -7,13 +7,19 @@
 ``core``         start and stop of one libpurple per process
 ``accounts``     accounts, their options, connection and status
 ``buddies``      the contact list of an account and what it knows of each contact
+``changes``      what of it is told to the application, coalesced
 ``events``       what libpurple reports, as one Protocol for the application to implement
 ``protocol``     what one protocol plugin does in its own way, and the generic behaviour
 ``xmpp``         XMPP: acknowledgements, errors, receipts, chat states, carbons
 ``messages``     XMPP's <message/>: reading and writing one
 ``stream_management``  what of a stream's stanzas the XMPP server acknowledged
+``xmpp_contacts``  XMPP's contacts: the list, who of it is there, permissions, moods
+``xmpp_presence``  XMPP's <presence/>, and the clients of a contact
+``xmpp_roster``  XMPP's contact list: reading and changing it
 ``xmlnode``      XML elements as libpurple keeps them
-``irc``          IRC
+``irc``          IRC: messages
+``irc_lines``    the lines of an IRC server
+``irc_presence``  who of a contact list is on IRC, and who is away
 ``signals``      handlers of libpurple's signals
 ``requests``     questions libpurple asks a user, answered without one
 ``dns``          name look-ups without the processes libpurple would fork

@@ -244,16 +244,14 @@ class Account:
         return buddies.icon_of(buddy) if buddy else b""
 
     def is_news(self, name: str) -> bool:
-        """Whether the contact is another than at the last call since the sign-on."""
+        """Whether the contact is another than at the last call; before the first since the sign-on it is unknown."""
         buddy = buddies.find(self.pointer, name)
         seen = self.contact_status(name), buddies.icon_checksum(buddy) if buddy else b""
         key = buddies.key_of(self.pointer, name)
-        if self._told.get(key) == seen:
-            return False
-        self._told[key] = seen
-        if seen[0] is None:
-            del self._told[key]
-        return True
+        before = self._told.pop(key, (None, b""))
+        if seen[0] is not None:
+            self._told[key] = seen
+        return before != seen
 
     def roster(self) -> list[RosterEntry]:
         """The contacts on the network's list; none while not connected."""
