@@ -381,40 +381,54 @@ def test_moods_are_shown_and_seen(prosody: Prosody) -> None:
     assert run_in_child(moods, prosody.port, *new_users(prosody, 2)) == [["happy", "in_awe", ""], "", True]
 
 
+def _publish(user: XmppUser, node: str, item: str, ident: str = "current") -> None:
+    """XEP-0163 §3"""
+    user.send_xml(
+        f"<iq type='set' id='pep'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{node}'>"
+        f"<item id='{ident}'>{item}</item></publish></pubsub></iq>"
+    )
+
+
+def _publish_vcard(user: XmppUser, data: str, digest: str) -> None:
+    user.send_xml(
+        "<iq type='set' id='v1'><vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE>"
+        f"<BINVAL>{data}</BINVAL></PHOTO></vCard></iq>"
+        f"<presence><x xmlns='vcard-temp:x:update'><photo>{digest}</photo></x></presence>"
+    )
+
+
+def _publish_avatar(user: XmppUser, data: str, digest: str) -> None:
+    info = f"<info bytes='{len(PICTURE)}' id='{digest}' height='1' width='1' type='image/png'/>"
+    metadata = f"<metadata xmlns='urn:xmpp:avatar:metadata'>{info}</metadata>"
+    _publish(user, "urn:xmpp:avatar:data", f"<data xmlns='urn:xmpp:avatar:data'>{data}</data>", digest)
+    _publish(user, "urn:xmpp:avatar:metadata", metadata, digest)
+
+
 def avatar(port: int, purple: str, other: str, way: str) -> list[Any]:
-    recorder = started()
+    recorder, who = started(), _bare(other)
     account = xmpp_account(purple, port)
     wait_online(account)
     data, digest = base64.b64encode(PICTURE).decode(), hashlib.sha1(PICTURE).hexdigest()
     with _user(other, port) as user:
         _watch(account, user, other)
         _friend(account, user, recorder)
-        none = account.icon(_bare(other)) == b""
-        if way == "vcard":
-            user.send_xml(
-                "<iq type='set' id='v1'><vCard xmlns='vcard-temp'><NICKNAME>Bobby</NICKNAME><PHOTO>"
-                f"<TYPE>image/png</TYPE><BINVAL>{data}</BINVAL></PHOTO></vCard></iq>"
-                f"<presence><x xmlns='vcard-temp:x:update'><photo>{digest}</photo></x></presence>"
-            )
-        else:
-            for node, item in (
-                ("data", f"<data xmlns='urn:xmpp:avatar:data'>{data}</data>"),
-                (
-                    "metadata",
-                    f"<metadata xmlns='urn:xmpp:avatar:metadata'><info bytes='{len(PICTURE)}' id='{digest}' "
-                    "height='1' width='1' type='image/png'/></metadata>",
-                ),
-            ):
-                user.send_xml(
-                    f"<iq type='set' id='{node}'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish "
-                    f"node='urn:xmpp:avatar:{node}'><item id='{digest}'>{item}</item></publish></pubsub></iq>"
-                )
-        run_until(lambda: account.icon(_bare(other)) == PICTURE, "the picture")
-        run_until(lambda: recorder.buddies[-1:] == [(account, _bare(other))], "told")
-        return [none, _seen(account, other)["alias"]]
+        seen = [account.icon(who) == b"", _seen(account, other)["alias"]]
+        run_for(0.3)
+        recorder.buddies.clear()
+        (_publish_vcard if way == "vcard" else _publish_avatar)(user, data, digest)
+        run_until(lambda: account.icon(who) == PICTURE, "the picture")
+        run_until(lambda: (account, who) in recorder.buddies, "the picture, told")
+        recorder.buddies.clear()
+        nick = "http://jabber.org/protocol/nick"
+        _publish(user, nick, f"<nick xmlns='{nick}'>Bobby</nick>")
+        run_until(lambda: _seen(account, other)["alias"] == "Bobby", "the nickname")
+        run_until(lambda: (account, who) in recorder.buddies, "the nickname, told")
+        account.save_contact(who, "Robert", ())
+        run_until(lambda: _seen(account, other)["alias"] == "Robert", "the name on the list")
+    return seen
 
 
-@pytest.mark.parametrize(("way", "alias"), [("vcard", "Bobby"), ("pep", "")])
-def test_avatars_are_seen(prosody: Prosody, way: str, alias: str) -> None:
-    """XEP-0153 with what else the vCard says, and XEP-0084"""
-    assert run_in_child(avatar, prosody.port, *new_users(prosody, 2), way) == [True, alias]
+@pytest.mark.parametrize("way", ["vcard", "pep"])
+def test_avatars_and_names_are_seen(prosody: Prosody, way: str) -> None:
+    """XEP-0153, XEP-0084, XEP-0172; the name that the user gave counts more"""
+    assert run_in_child(avatar, prosody.port, *new_users(prosody, 2), way) == [True, ""]
