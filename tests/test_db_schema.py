@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import Engine, inspect, select, text
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.engine import make_engine
@@ -156,6 +157,30 @@ def test_upgrade_adds_a_table_that_came_later(url: str, engine: Engine) -> None:
     assert (report.created, report.changed, report.warnings) == (["purple_queue"], [], [])
     assert _versions(engine)["purple_queue"] == 1
     assert len(Mapping(engine).accounts_of(ALICE.key)) == 1
+
+
+def test_upgrade_makes_the_lists_anew_that_would_end_kamailio(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'kamailio.db'}"
+    create_all(url)
+    kamailios = KAMAILIO_SHARES[0] / "db_sqlite" / "rls-create.sql"
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.executescript("DROP TABLE rls_watchers; DROP TABLE rls_presentity")
+        connection.execute("DELETE FROM version WHERE table_name LIKE 'rls_%'")
+        connection.executescript(kamailios.read_text())
+    assert upgrade(url).changed == ["made rls_presentity anew", "made rls_watchers anew"]
+    assert upgrade(url).changed == []
+    engine = make_engine(url)
+    assert {name: _versions(engine)[name] for name in ("rls_presentity", "rls_watchers")} == {
+        "rls_presentity": 1,
+        "rls_watchers": 3,
+    }
+    row = text("INSERT INTO rls_presentity VALUES (NULL, 'did', 'uri', 'type', :state, 1, 1, 1, NULL)")
+    with engine.begin() as connection:
+        for state in ("old", "new"):
+            connection.execute(row, {"state": state})
+        found = connection.execute(text("SELECT presence_state, reason FROM rls_presentity")).all()
+        assert [tuple(each) for each in found] == [("new", "")]
+    engine.dispose()
 
 
 def test_upgrade_without_a_kamailio_database(url: str, engine: Engine) -> None:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Table, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select, update
 
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.scripts import (
+    CORRECTED,
     KAMAILIO_FILES,
     KAMAILIO_SHARES,
+    LISTS_FILES,
     LOCATION_FILES,
     TableScript,
     kamailio_scripts,
@@ -73,7 +75,8 @@ def create_all(
 def upgrade(url: str, table: str = PURPLEMAP, progress: Progress = lambda _line: None) -> SchemaReport:
     """Bring an existing mapping table up to date, keeping its rows, and create our tables that are missing.
 
-    Adds ``ext_options`` and the indexes, and widens columns that are too short. Raises ConfigurationError
+    Adds ``ext_options`` and the indexes, widens columns that are too short, and makes rls's tables anew on SQLite where
+    they are still Kamailio's (``has_old_lists``). Raises ConfigurationError
     where there is no Kamailio database yet, SQLAlchemyError for what the database refuses.
     """
     report = SchemaReport()
@@ -84,7 +87,7 @@ def upgrade(url: str, table: str = PURPLEMAP, progress: Progress = lambda _line:
         scripts = our_scripts(dialect, table_name(table, dialect))
         _create_missing(connection, scripts, report, progress)
         report.warnings.clear()  # what they say is put right now
-        for done in _upgrade_purplemap(connection, purplemap_table(table, dialect)):
+        for done in (*_upgrade_purplemap(connection, purplemap_table(table, dialect)), *_renew_lists(connection)):
             report.changed.append(done)
             progress(done)
     return report
@@ -173,6 +176,32 @@ def _upgrade_purplemap(connection: Connection, table: Table) -> Iterator[str]:
             yield f"added index {index.name}"
     if _set_version(connection, table.name, PURPLEMAP_VERSION):
         yield f"set the version of {table.name} to {PURPLEMAP_VERSION}"
+
+
+def has_old_lists(connection: Connection) -> bool:
+    """An SQLite file whose tables of contact lists are missing, or would end Kamailio (``scripts.CORRECTIONS``)."""
+    return connection.dialect.name == "sqlite" and any(not _is_corrected(connection, each) for each in _lists())
+
+
+def _renew_lists(connection: Connection) -> Iterator[str]:
+    """What is in them lasts an hour; phones subscribe again."""
+    if not has_old_lists(connection):
+        return
+    for script in _lists():
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {script.table}")
+        connection.execute(delete(version).where(version.c.table_name == script.table))
+        _run(connection, script)
+        yield f"made {script.table} anew"
+
+
+def _lists() -> list[TableScript]:
+    return kamailio_scripts("sqlite", LISTS_FILES)
+
+
+def _is_corrected(connection: Connection, script: TableScript) -> bool:
+    statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
+    found = connection.exec_driver_sql(statement, (script.table,)).scalar()
+    return found is not None and CORRECTED in found
 
 
 def _set_version(connection: Connection, table: str, wanted: int) -> bool:

@@ -16,7 +16,20 @@ from purple_bridge.errors import ConfigurationError
 # Where Debian's packages and an installation from source put Kamailio's files
 KAMAILIO_SHARES = (Path("/usr/share/kamailio"), Path("/usr/local/share/kamailio"))
 KAMAILIO_FILES = ("standard", "auth_db", "usrloc", "presence", "msilo", "permissions", "rls")
+# (dialect, Kamailio's file) -> text -> text. rls writes an empty text as a null pointer, which SQLite alone stores as
+# NULL, and reads NULL as if it were a text: its process ends. It has no "replace" there either (kamailio_rls.py)
+CORRECTED = "ON CONFLICT REPLACE"
+_EMPTY = f"DEFAULT '' NOT NULL {CORRECTED}"
+CORRECTIONS = {
+    ("sqlite", "rls"): {
+        "reason VARCHAR(64) NOT NULL": f"reason VARCHAR(64) {_EMPTY}",
+        "event_id VARCHAR(64)": f"event_id VARCHAR(64) {_EMPTY}",
+        "record_route TEXT": f"record_route TEXT {_EMPTY}",
+        "UNIQUE (rlsubs_did, resource_uri)": f"UNIQUE (rlsubs_did, resource_uri) {CORRECTED}",
+    }
+}
 LOCATION_FILES = ("standard", "usrloc")
+LISTS_FILES = ("rls",)
 OUR_FILE = "purple-create.sql"
 
 # SQLAlchemy's dialect -> Kamailio's directory, Debian's package, our directory
@@ -41,7 +54,11 @@ def kamailio_scripts(
     dialect: str, names: tuple[str, ...] = KAMAILIO_FILES, shares: tuple[Path, ...] = KAMAILIO_SHARES
 ) -> list[TableScript]:
     """What the installed Kamailio's files create; ConfigurationError names the package of a missing one."""
-    return [script for name in names for script in _table_scripts(_kamailio_file(dialect, name, shares))]
+    return [
+        script
+        for name in names
+        for script in _table_scripts(_kamailio_file(dialect, name, shares), CORRECTIONS.get((dialect, name)))
+    ]
 
 
 def our_scripts(dialect: str, table: str) -> list[TableScript]:

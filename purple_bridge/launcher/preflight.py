@@ -13,6 +13,7 @@ from sqlalchemy import column, func, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db.engine import make_engine
+from purple_bridge.db.schema import has_old_lists
 from purple_bridge.db.tables import table_name
 from purple_bridge.db.urls import location_url, redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
@@ -69,12 +70,25 @@ def check_database(db_url: str, mapping: str) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("fail", "database", str(error))
         return
-    tables = ((db_url, "version"), (db_url, "subscriber"), (db_url, "silo"), (db_url, mapping), (location, "location"))
-    for url, name in tables:
+    tables = [(db_url, name) for name in ("version", "subscriber", "silo", "xcap", "rls_watchers", mapping)]
+    for url, name in (*tables, (location, "location")):
         finding = _finding("database", partial(_read_table, url, name), f"{redacted(url)}: {name} can be read")
         yield finding
         if finding.level == "fail":
             return
+    yield _finding("database", partial(_check_lists, db_url), f"{redacted(db_url)}: contact lists can be stored")
+
+
+def _check_lists(db_url: str) -> None:
+    engine = make_engine(db_url)
+    try:
+        with engine.connect() as connection:
+            if has_old_lists(connection):
+                raise ConfigurationError(
+                    f"{redacted(db_url)}: rls_watchers is of an older version: purplectl db upgrade"
+                )
+    finally:
+        engine.dispose()
 
 
 def _read_table(db_url: str, name: str) -> None:

@@ -17,12 +17,12 @@ LIBPURPLE = "libpurple.so.0"
 
 # Debian package -> the modules of kamailio.cfg that it has
 CORE_MODULES = (
-    "jsonrpcs ctl cfg_rpc kex corex tm tmx sl rr pv maxfwd usrloc registrar textops siputils sanity cfgutils xlog "
-    "kemix auth auth_db"
+    "jsonrpcs ctl cfg_rpc kex corex tm tmx sl rr pv maxfwd usrloc registrar textops textopsx siputils sanity cfgutils "
+    "xlog kemix auth auth_db sqlops xhttp"
 )
 PACKAGES = {
     "kamailio": CORE_MODULES.split(),
-    "kamailio-presence-modules": ["presence", "presence_xml", "pua", "pua_rpc"],
+    "kamailio-presence-modules": ["presence", "presence_xml", "pua", "pua_rpc", "rls", "xcap_server"],
     "kamailio-python3-modules": ["app_python3"],
 }
 DATABASE_PACKAGES = {
