@@ -1,0 +1,138 @@
+"""Contact lists end to end (RFC 4662): a phone subscribes once, to its user's own list, and sees all who are on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import column, insert, table
+
+from purple_bridge.db.engine import make_engine
+from tests.agents.pidf import pidf
+from tests.agents.rlmi import ListPhone, ListState, ListSubscription, list_state
+from tests.gateway import DOMAIN, PASSWORD, Gateway, sip
+
+RLS_SERVICE = 8  # doc_type, xcap_client/xcap_callbacks.h
+ROOT = "/xcap-root"
+XCAP = table("xcap", *map(column, ("username", "domain", "doc", "doc_type", "etag", "source", "doc_uri", "port")))
+TIMEOUT = 15.0  # a list tells of changes every 5 s
+USERS = ("alice", "bob", "dave")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with Gateway(tmp_path, users=dict.fromkeys(USERS, PASSWORD)) as running:
+        yield running
+
+
+def services(user: str, *contacts: str) -> bytes:
+    """RFC 4826 §4, with the list inside."""
+    entries = "".join(f'<rl:entry uri="{contact}"/>' for contact in contacts)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services" xmlns:rl="urn:ietf:params:xml:ns:resource-lists">'
+        f'<service uri="{sip(f"{user}-contacts")}"><list name="{user}">{entries}</list>'
+        "<packages><package>presence</package></packages></service></rls-services>"
+    ).encode()
+
+
+def store_list(gateway: Gateway, user: str, *contacts: str) -> None:
+    row = {
+        "username": user,
+        "domain": DOMAIN,
+        "doc": services(user, *contacts),
+        "doc_type": RLS_SERVICE,
+        "etag": "first",
+        "source": 0,
+        "doc_uri": f"{ROOT}/rls-services/users/{sip(user)}/index",
+        "port": 0,
+    }
+    engine = make_engine(gateway.kamailio.db_url)
+    with engine.begin() as connection:
+        connection.execute(insert(XCAP).values(row))
+    engine.dispose()
+
+
+def list_phone(gateway: Gateway, user: str) -> ListPhone:
+    phone = ListPhone(sip(user), PASSWORD, ("127.0.0.1", gateway.kamailio.port))
+    assert phone.register().status == 200
+    return phone
+
+
+def wait_list(subscription: ListSubscription, wanted: Callable[[ListState], bool]) -> ListState:
+    return list_state(subscription.wait_notify(lambda notify: wanted(list_state(notify)), TIMEOUT))
+
+
+@pytest.fixture(params=["sqlite", "mariadb", "postgres"])
+def any_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway]:
+    """On each database in turn: the list server writes them in ways of its own."""
+    url = None
+    if request.param != "sqlite":
+        url = request.getfixturevalue(request.param).create_database("lists")
+    with Gateway(tmp_path, users=dict.fromkeys(USERS, PASSWORD), db_url=url) as running:
+        yield running
+
+
+def test_one_subscription_sees_all_contacts_come_and_go(any_gateway: Gateway) -> None:
+    gateway = any_gateway
+    bob, dave = sip("bob"), sip("dave")
+    store_list(gateway, "alice", bob, dave)
+    with list_phone(gateway, "alice") as phone:
+        watch = phone.subscribe_list(sip("alice-contacts"))
+        assert watch.status == 200
+        assert watch.response is not None
+        assert "eventlist" in watch.response.headers["Require"]
+        first = wait_list(watch, lambda state: state.full)
+        assert first.uri == sip("alice-contacts")
+        assert set(first.resources) == {bob, dave}
+
+        bobs, daves = gateway.phone("bob"), gateway.phone("dave")
+        assert bobs.publish(pidf(bob, note="hello")).status == 200
+        seen = wait_list(watch, lambda state: state.basic(bob) == "open").resources[bob]
+        assert seen.state == "active"
+        assert seen.presence is not None
+        assert seen.presence.note == "hello"
+        assert daves.publish(pidf(dave)).status == 200
+        wait_list(watch, lambda state: state.basic(dave) == "open")
+        assert bobs.publish(None, expires=0).status == 200
+        gone = wait_list(watch, lambda state: state.basic(bob) == "closed")
+        assert gone.version > first.version
+
+        assert watch.refresh().status == 200
+        whole = wait_list(watch, lambda state: state.full)  # RFC 4662 §5.2: a refresh gets everything
+        assert (whole.basic(bob), whole.basic(dave)) == ("closed", "open")
+        assert watch.unsubscribe().status == 200
+
+
+def test_a_list_is_its_owners_alone(gateway: Gateway) -> None:
+    store_list(gateway, "alice", sip("dave"))
+    with list_phone(gateway, "bob") as phone:
+        assert phone.subscribe_list(sip("alice-contacts")).status == 403
+        assert phone.subscribe(sip("alice-contacts")).status == 403
+        assert phone.subscribe_list(sip("bob-contacts")).status == 404  # he has none
+
+
+def test_a_phone_that_knows_no_lists_is_told_so(gateway: Gateway) -> None:
+    """RFC 3261 §21.4.15."""
+    store_list(gateway, "alice", sip("dave"))
+    phone = gateway.phone("alice")
+    refused = phone.subscribe(sip("alice-contacts"))
+    assert refused.status == 421
+    assert refused.response is not None
+    assert refused.response.headers["Require"] == "eventlist"
+
+
+def test_a_list_is_true_again_after_a_crash(gateway: Gateway) -> None:
+    """The dialogs of the list outlive the server; what it watches is asked for anew when the phone refreshes."""
+    bob = sip("bob")
+    store_list(gateway, "alice", bob)
+    with list_phone(gateway, "alice") as phone:
+        watch = phone.subscribe_list(sip("alice-contacts"))
+        wait_list(watch, lambda state: state.full)
+        gateway.kamailio.kill()
+        gateway.kamailio.start()
+        bobs = gateway.phone("bob")
+        assert bobs.publish(pidf(bob)).status == 200
+        assert watch.refresh().status == 200
+        wait_list(watch, lambda state: state.basic(bob) == "open")
