@@ -15,6 +15,8 @@ import traceback
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
+from kemi.xcap import XcapServer
+from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
 
@@ -44,6 +46,9 @@ _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNO
 
 NO_USER = -404  # KSR.purple.is_user
 
+LIST_SUFFIX = "-contacts"  # sip:USER-contacts@DOMAIN
+NO_LIST = 5  # rls.handle_subscribe, `to_presence_code` of kamailio.cfg
+
 # KSR.purple.send_message: the gateway has nothing to do with the destination, or the sender nothing with its network
 NO_ACCOUNT, NO_CONTACT = -403, -404
 
@@ -61,6 +66,7 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._auth = parameters["auth"] == 1
+        self._xcap = XcapServer(self._auth)
 
     def child_init(self, rank: int) -> int:
         if rank != PROC_MAIN:
@@ -76,6 +82,15 @@ class Routes:
         except Exception:
             KSR.err(f"Call-ID {_text('$(ci{s.escape.common})')}: {traceback.format_exc()}\n")
             KSR.sl.send_reply(500, "Server Internal Error")
+        return 1
+
+    def ksr_xhttp_event(self, _message: object, _event: str) -> int:
+        """The same boundary for HTTP."""
+        try:
+            self._xcap.handle()
+        except Exception:
+            KSR.err(f"XCAP: {traceback.format_exc()}\n")
+            KSR.xhttp.xhttp_reply(500, "Server Internal Error", "", "")
         return 1
 
     def _route(self) -> None:
@@ -134,10 +149,22 @@ class Routes:
         if _text("$pr") != "udp" or f"{_text('$Ri')}:{_text('$Rp')}" != self._internal:
             return NEXT
         if KSR.purple.is_from_gateway() > 0:
-            route = {"MESSAGE": self._from_gateway, "OPTIONS": _has_registered}.get(_method())
-        elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
-            routes = {"MESSAGE": _to_phones, "PUBLISH": _handle_publish, "SUBSCRIBE": KSR.presence.handle_subscribe}
+            routes = {
+                "MESSAGE": self._from_gateway,
+                "OPTIONS": _has_registered,
+                "SUBSCRIBE": KSR.presence.handle_subscribe,
+            }
             route = routes.get(_method())
+        elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
+            routes = {
+                "MESSAGE": _to_phones,
+                "PUBLISH": _publish_for_gateway,
+                "SUBSCRIBE": _handle_subscribe,
+                "NOTIFY": KSR.rls.handle_notify,
+            }
+            route = routes.get(_method())
+            if _method() == "SUBSCRIBE":
+                self._answer_here()
         else:
             return _reply(403, "Forbidden")
         if route is None:
@@ -229,10 +256,8 @@ class Routes:
             return NEXT
         if KSR.siputils.has_totag() <= 0 and not _may_subscribe():
             return ANSWERED
-        if _new_transaction():
-            KSR.presence.handle_subscribe()
-            if _has_accepted() and _event() == "presence":
-                KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+        if _new_transaction() and not _handle_list():
+            _handle_subscribe()
         return ANSWERED
 
     # ---- parts
@@ -254,6 +279,12 @@ class Routes:
         if octets > LARGEST_DATAGRAM and over_udp and ";size=any" not in address:
             return _reply(513, "Message Too Large")
         return _relay()
+
+    def _answer_here(self) -> None:
+        """rls has one Contact for the phones and for its own SUBSCRIBEs; the NOTIFYs for those are to come here."""
+        KSR.hdr.remove("Contact")
+        KSR.hdr.append(f"Contact: <sip:lists@{self._internal}>\r\n")
+        KSR.textopsx.msg_apply_changes()
 
     def _nobody_registered(self, address: str) -> bool:
         if not self._auth:
@@ -304,7 +335,22 @@ def _has_registered() -> bool:
     return _reply(200, "OK")
 
 
-def _handle_publish(tell_gateway: bool = False) -> None:
+def _handle_subscribe() -> None:
+    """The presence server keeps the subscription; the gateway makes the contact's presence arrive there."""
+    if KSR.purple.prepare_subscribe() < 0:
+        KSR.purple.reply_error()
+        return
+    KSR.presence.handle_subscribe()
+    if _has_accepted() and _event() == "presence":
+        KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+
+
+def _publish_for_gateway() -> None:
+    """Marked, so that what the gateway publishes is not taken for what a phone publishes."""
+    _handle_publish(sender=GATEWAY_SENDER)
+
+
+def _handle_publish(tell_gateway: bool = False, sender: str = "") -> None:
     """One PUBLISH of a presentity after the other: the presence server answers before its transaction is committed,
     and the gateway, which is told after that, must not learn of a removal before the refresh that preceded it.
 
@@ -313,7 +359,10 @@ def _handle_publish(tell_gateway: bool = False) -> None:
     keys = _lock_keys("{}@{}".format(*_address("$rU", "$rd")))
     KSR.cfgutils.lock(*keys)
     try:
-        KSR.presence.handle_publish()
+        if sender:
+            KSR.presence.handle_publish_uri(sender)
+        else:
+            KSR.presence.handle_publish()
         if tell_gateway and _has_accepted():
             KSR.purple.handle_publish()
     finally:
@@ -360,10 +409,32 @@ def _may_subscribe() -> bool:
         return not _reply(404, "Not Found")
     if _event() == "presence.winfo" and _address("$rU", "$rd") != _address("$fU", "$fd"):
         return not _reply(403, "Watchers of another user")
-    if KSR.purple.check_subscribe() < 0:
-        KSR.purple.reply_error()
-        return False
     return True
+
+
+def _handle_list() -> bool:
+    """RFC 4662: SUBSCRIBE to one of the watcher's own contact lists, or in the dialog of one; False: it is none."""
+    if _event() != "presence":
+        return False
+    code = KSR.rls.handle_subscribe_uri("sip:{}@{}".format(*_address("$fU", "$fd")))
+    if code < 0 and KSR.tm.t_get_status_code() < 200:
+        return _reply(500, "Server Internal Error")
+    if code != NO_LIST:
+        return True
+    return KSR.siputils.has_totag() <= 0 and _refuse_list()
+
+
+def _refuse_list() -> bool:
+    """What names a contact list and was no list for rls: that of another user, or the phone does not know lists."""
+    owner, domain = _address("$rU", "$rd")
+    if not owner.endswith(LIST_SUFFIX) or KSR.is_myself_ruri() <= 0:
+        return False
+    if (owner.removesuffix(LIST_SUFFIX), domain) != _address("$fU", "$fd"):
+        return _reply(403, "Contacts of another user")
+    if "eventlist" not in _text("$hdr(Supported)").lower():
+        KSR.hdr.append_to_reply("Require: eventlist\r\n")
+        return _reply(421, "Extension Required")
+    return _reply(404, "Not Found")
 
 
 def _has_doubtful_credentials() -> bool:

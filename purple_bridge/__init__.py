@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from purple_bridge.addresses import GATEWAY_SENDER
+
+__all__ = ["GATEWAY_SENDER", "__version__", "install"]
+
 __version__ = "0.1.0"
 
 

@@ -12,10 +12,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
 from purple_bridge.errors import BadRequest, ConfigurationError
+
+GATEWAY_SENDER = "sip:gateway@purple.invalid"
+"""What the routes give the presence server as the sender of the gateway's own publications."""
 
 # RFC 3261 §25.1, rule "user": unreserved / user-unreserved stay as they are, all else is percent-encoded.
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
@@ -289,6 +293,19 @@ class GatewayDomain:
             host=f"{protocol_label(protocol)}.{self.domain}",
             encoded_user=encoded,
         )
+
+    def presentity(self, contact: SipAddress, watcher: str) -> SipAddress:
+        """Under which the presence server keeps what one watcher (SipAddress.key) sees of an IM contact.
+
+        One for each of them: what a contact shows to one user is not for another, and neither is its refusal. The
+        user part is a digest, since the server's tables have room for 64 characters.
+        """
+        digest = blake2b(f"{contact.uri.lower()}\0{watcher}".encode(), digest_size=16).hexdigest()
+        return SipAddress(digest, self.domain)
+
+    def is_presentity(self, address: SipAddress) -> bool:
+        """Whether the address can only be one of ``presentity``: no contact has one without a label."""
+        return address.host == self.domain
 
     def contact_of(self, address: SipAddress | str) -> ImContact | None:
         """The IM contact an address stands for; None where the host is not ``<label>.<domain>``.

@@ -92,22 +92,32 @@ class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
     ident: str
 
 
-class SetPresence(msgspec.Struct, frozen=True, tag="presence"):
-    """The SIP user's presence, which signs his account on or off.
+class Published(msgspec.Struct, frozen=True, tag="published"):
+    """A phone of the SIP user has published, refreshed or removed its presence (RFC 3903 §4.1).
 
-    ``show``: presence.Show; ``expires_at``: Unix seconds, 0: never; ``keep``: this owner stores it for the next start.
+    ``user``: whose presence, as the presence server spells it. ``show``, ``note``, ``idle_since`` (Unix seconds, 0:
+    active) and ``mood``: what it says itself, ``show`` "" for a refresh, which says nothing. ``etag``: of the
+    publication it changes, "" for a new one. ``expires_at``: Unix seconds. ``keep``: this owner stores it for the next
+    start.
     """
 
     account: AccountSpec
+    user: str
     show: str
-    note: str
     expires_at: float
+    note: str = ""
+    idle_since: float = 0.0
+    mood: str = ""
+    etag: str = ""
     keep: bool = False
     call_id: str = ""
 
 
-class ExtendPresence(msgspec.Struct, frozen=True, tag="extend"):
-    """A refresh without a body (RFC 3903 §4.1): the presence stays as it is, for longer."""
+class Registered(msgspec.Struct, frozen=True, tag="registered"):
+    """A phone of the SIP user is registered until ``expires_at`` (Unix seconds), or none is: 0.
+
+    Where purple.connect_on is ``register``; ``keep`` as in ``Published``.
+    """
 
     account: AccountSpec
     expires_at: float
@@ -116,13 +126,54 @@ class ExtendPresence(msgspec.Struct, frozen=True, tag="extend"):
 
 
 class Watch(msgspec.Struct, frozen=True, tag="watch"):
-    """A SIP user watches ``contact`` in the dialog; ``expires_at`` of now or before ends it."""
+    """A SIP user (SipAddress.key) watches ``contact`` in the dialog; ``expires_at`` of now or before ends it.
+
+    ``contact_uri``: the contact's SIP address; ``presentity``: under which the presence server has the dialog.
+    ``initial``: the request began the dialog.
+    """
 
     account: AccountSpec
     contact: str
     contact_uri: str
+    presentity: str
+    watcher: str
     dialog: str
     expires_at: float
+    initial: bool = False
+
+
+class RulesChanged(msgspec.Struct, frozen=True, tag="rules"):
+    """The SIP user (a SIP URI) has changed who may see his presence (RFC 5025)."""
+
+    account: AccountSpec
+    user: str
+
+
+class ListChanged(msgspec.Struct, frozen=True, tag="list"):
+    """A phone has read, or changed, the contact list of the SIP user (a SIP URI) on the XCAP server.
+
+    ``known``: the change came from somebody who knows what was there before (RFC 4825 §8.4: a conditional request).
+    """
+
+    user: str
+    changed: bool
+    known: bool = False
+
+
+class ContactsChanged(msgspec.Struct, frozen=True, tag="contacts"):
+    """The contact list of one of the SIP user's (SipAddress.key) accounts is another now; for his keeper."""
+
+    user: str
+
+
+class EditContact(msgspec.Struct, frozen=True, tag="edit"):
+    """A phone wants ``contact`` on the account's list, under this name and in these groups, or ``removed`` from it."""
+
+    account: AccountSpec
+    contact: str
+    alias: str = ""
+    groups: tuple[str, ...] = ()
+    removed: bool = False
 
 
 class DeliverKept(msgspec.Struct, frozen=True, tag="kept"):
@@ -131,7 +182,19 @@ class DeliverKept(msgspec.Struct, frozen=True, tag="kept"):
     sip_user: str
 
 
-Command = SendMessage | Typing | Delivered | SetPresence | ExtendPresence | Watch | DeliverKept
+Command = (
+    SendMessage
+    | Typing
+    | Delivered
+    | Published
+    | Registered
+    | Watch
+    | RulesChanged
+    | ListChanged
+    | ContactsChanged
+    | EditContact
+    | DeliverKept
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)

@@ -15,38 +15,36 @@ from __future__ import annotations
 
 import binascii
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from purple_bridge.accepted import fingerprint
-from purple_bridge.addresses import (
-    ImContact,
-    SipAddress,
-    name_as_account,
-    name_as_contact,
-    normalize_im_name,
-)
+from purple_bridge.addresses import ImContact, SipAddress
 from purple_bridge.board import State, Way
 from purple_bridge.bodies import content, incoming, outgoing, pidf
 from purple_bridge.commands import (
     Command,
     Delivered,
     DeliverKept,
-    ExtendPresence,
+    ListChanged,
+    Published,
+    Registered,
+    RulesChanged,
     SendMessage,
-    SetPresence,
     Typing,
     Watch,
     encode,
     spec_of,
 )
-from purple_bridge.db import silo, subscribers
+from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.destinations import contacts_of, routes
 from purple_bridge.errors import (
     BadRequest,
     BodyTooLarge,
@@ -58,8 +56,8 @@ from purple_bridge.errors import (
     UnsupportedBody,
 )
 from purple_bridge.kept_users import keeper_of
-from purple_bridge.ownership import owner_of, plugin_of
-from purple_bridge.presence import AVAILABLE, OFFLINE, Presence
+from purple_bridge.ownership import owner_of
+from purple_bridge.presence import OFFLINE, Presence
 from purple_bridge.queued import QueueWriter
 from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
@@ -141,13 +139,26 @@ class PurpleFunctions:
         """
         return self._guarded(lambda: self._handle_register(expires))
 
-    def check_subscribe(self) -> int:
-        """Initial SUBSCRIBE: -403 for one of the gateway's addresses on whose network the watcher has no account."""
-        return self._guarded(self._check_subscribe)
-
     def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
         """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
         return self._guarded(lambda: self._handle_subscribe(uri, expires))
+
+    def prepare_subscribe(self) -> int:
+        """Initial SUBSCRIBE, in front of presence.handle_subscribe: who may watch whom, and under which presentity.
+
+        An IM contact's request URI becomes the presentity of this watcher alone; -403 without an account on its
+        network.
+        A local user who has no presence rules of his own may be watched by every local user.
+        """
+        return self._guarded(self._prepare_subscribe)
+
+    def handle_xcap(self, auid: str, uri: str, method: str, conditional: int = 0) -> int:
+        """The XCAP server has served the user ``uri`` a document of the application ``auid``.
+
+        ``method``: GET, PUT or DELETE; ``conditional``: 1 if the client knows what it changes (If-Match, or a part of
+        the document).
+        """
+        return self._guarded(lambda: self._handle_xcap(auid, uri, method, conditional))
 
     def is_contact(self, uri: str) -> int:
         """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -404."""
@@ -286,11 +297,7 @@ class PurpleFunctions:
 
     def _contacts(self, address: SipAddress) -> list[ImContact]:
         """Whom an address stands for: a gateway address one contact, a user with rows one per network."""
-        contact = self._settings.gateway.contact_of(address)
-        if contact is not None:
-            _check_name(contact)
-            return [contact]
-        return [ImContact(row.protocol, row.ext_user) for row in self._rows(address)]
+        return contacts_of(address, self._settings.gateway, lambda _key: self._rows(address))
 
     def _rows(self, address: SipAddress) -> tuple[Row, ...]:
         if self._mapping is None:
@@ -298,15 +305,8 @@ class PurpleFunctions:
         return self._mapping.accounts_of(address.key)
 
     def _routes(self, sender: SipAddress, contacts: list[ImContact]) -> Iterator[tuple[Row, ImContact]]:
-        """The sender's own accounts on each contact's network; the same ext_prot in front of a kindred one."""
-        accounts = self._rows(sender)
-        for contact in contacts:
-            same = [row for row in accounts if row.protocol == contact.protocol]
-            kindred = [row for row in accounts if row not in same and _kindred(row, contact)]
-            for row in same + kindred:
-                name = name_as_contact(plugin_of(row.protocol), row.ext_user, contact.name)
-                if name is not None and not _is_self(row, name):
-                    yield row, ImContact(contact.protocol, name)
+        """The sender's own accounts on each contact's network."""
+        return routes(self._rows(sender), contacts)
 
     # ------------------------------------------------------------ PUBLISH
     def _published_presence(self) -> Presence | None:
@@ -330,31 +330,38 @@ class PurpleFunctions:
     def _handle_publish(self) -> None:
         if self._event() != "presence":
             return
-        presentity = _parsed(self._text("$ru"))
+        user = _parsed(self._text("$ru"))
         presence = self._published_presence()
         expires_at = time.time() + self._expires()
-        self._set_presence(presentity, presence, expires_at)
+        for place, row in enumerate(self._own_rows(user)):
+            command = Published(
+                account=spec_of(row),
+                user=user.uri,
+                show=presence.activity if presence else "",
+                expires_at=expires_at,
+                note=presence.note if presence else "",
+                idle_since=presence.idle_since.timestamp() if presence and presence.idle_since else 0.0,
+                mood=presence.mood if presence else "",
+                etag=self._text("$hdr(SIP-If-Match)").strip(),
+                keep=place == 0,
+                call_id=self._text("$ci"),
+            )
+            self._hand_over(row, command)
 
-    def _set_presence(self, user: SipAddress, presence: Presence | None, expires_at: float) -> None:
+    def _own_rows(self, user: SipAddress) -> tuple[Row, ...]:
         rows = self._rows(user)
         if not rows:
             raise NoAccount(f"{user.uri} has no IM account")
-        call_id = self._text("$ci")
-        for place, row in enumerate(rows):
-            spec, keep = spec_of(row), place == 0
-            command: Command
-            if presence is None:
-                command = ExtendPresence(spec, expires_at, keep, call_id)
-            else:
-                command = SetPresence(spec, presence.activity, presence.note, expires_at, keep, call_id)
-            self._hand_over(row, command)
+        return rows
 
     def _handle_register(self, expires: int) -> None:
         user = _parsed(self._text("$tu"))
         if expires > 0 and self._kept_users.stamp(*silo.owner(user.key)):
             self._deliver_kept(user.key)
-        if self._settings.connect_on == "register" and self._rows(user):
-            self._set_presence(user, AVAILABLE if expires > 0 else OFFLINE, time.time() + expires)
+        if self._settings.connect_on == "register":
+            expires_at = time.time() + expires if expires > 0 else 0.0
+            for place, row in enumerate(self._rows(user)):
+                self._hand_over(row, Registered(spec_of(row), expires_at, place == 0, self._text("$ci")))
 
     def _deliver_kept(self, user: str) -> None:
         """Also to a worker that is still starting: it reads the command then."""
@@ -368,31 +375,71 @@ class PurpleFunctions:
             raise NoContact(f"{uri} is no user")
 
     # ------------------------------------------------------------ SUBSCRIBE
-    def _check_subscribe(self) -> None:
-        contact = self._settings.gateway.contact_of(_parsed(self._text("$ru")))
-        watcher = _parsed(self._text("$fu"))
-        if contact is not None and not any(self._routes(watcher, [contact])):
+    def _prepare_subscribe(self) -> None:
+        """In a dialog the presence server knows whom it is about."""
+        if self._ksr.pv.get("$tt") or self._event() != "presence":
+            return
+        watcher, address = _parsed(self._text("$fu")), _parsed(self._text("$ru"))
+        contact = self._settings.gateway.contact_of(address)
+        if contact is None:
+            self._admit(address, watcher)
+        elif not any(self._routes(watcher, self._contacts(address))):
             raise NoAccount(f"{watcher.uri} has no account on {contact.protocol}")
+        else:
+            self._ksr.pv.sets("$ru", self._settings.gateway.presentity(address, watcher.key).uri)
+
+    def _admit(self, user: SipAddress, watcher: SipAddress) -> None:
+        """Every local user may watch every local user who has no presence rules of his own.
+
+        A look into the database for each new subscription; the presence server needs several.
+        """
+        if self._settings.gateway.contact_of(watcher) is None:
+            try:
+                presence_server.admit(self._engine, user, watcher)
+            except SQLAlchemyError as error:
+                logger.error("[%s] watchers: %s", self._text("$ci"), " ".join(str(error).split())[:300])
+                raise Overloaded("The database does not answer") from error
 
     def _handle_subscribe(self, uri: str, expires: int) -> None:
         if self._event() != "presence":
             return
-        watcher = _parsed(self._text("$fu"))
+        watcher, in_dialog = _parsed(self._text("$fu")), bool(self._ksr.pv.get("$tt"))
         # within a dialog the request URI is this server's own contact
-        presentity = _parsed(uri or self._text("$tu" if self._ksr.pv.get("$tt") else "$ru"))
-        contacts = self._contacts(presentity)
+        target = _parsed(self._text("$tu" if in_dialog else "$ou"))
+        presentity = _parsed(uri) if uri else target
+        if not self._settings.gateway.is_presentity(presentity):
+            target = presentity
+        contacts = self._contacts(target)
         if not contacts:
-            raise NoContact(f"{presentity.uri} is no IM contact")
-        routes = list(self._routes(watcher, contacts))
-        if not routes:
+            raise NoContact(f"{target.uri} is no IM contact")
+        found = list(self._routes(watcher, contacts))
+        if not found:
             raise NoAccount(f"{watcher.uri} has no account on {contacts[0].protocol}")
         seconds = expires if expires >= 0 else self._expires()
-        dialog = f"{self._text('$ci')};{self._text('$ft')}"
-        for account, contact in routes:
+        for account, contact in found:
             watch = Watch(
-                spec_of(account), contact.name, presentity.uri, dialog, time.time() + seconds if seconds else 0
+                account=spec_of(account),
+                contact=contact.name,
+                contact_uri=target.uri,
+                presentity=presentity.uri,
+                watcher=watcher.key,
+                dialog=f"{self._text('$ci')};{self._text('$ft')}",
+                expires_at=time.time() + seconds if seconds else 0,
+                initial=not in_dialog,
             )
             self._hand_over(account, watch)
+
+    # ------------------------------------------------------------ XCAP
+    def _handle_xcap(self, auid: str, uri: str, method: str, conditional: int) -> None:
+        user = _parsed(uri)
+        if auid == "resource-lists":
+            changed = method != "GET"
+            if self._rows(user):
+                worker = keeper_of(user.key, self._settings.workers)
+                self._channels.send(worker, encode(ListChanged(user.uri, changed, conditional > 0)))
+        elif auid.endswith("pres-rules") and method != "GET":
+            for row in self._rows(user):
+                self._hand_over(row, RulesChanged(spec_of(row), user.uri))
 
     # ------------------------------------------------------------ helpers
     def _hand_over(self, account: Row, command: Command) -> None:
@@ -428,22 +475,6 @@ class PurpleFunctions:
         """RFC 3261 §20.19: seconds; for a value that is missing or cannot be read the default counts."""
         value = self._text("$hdr(Expires)").strip()
         return min(int(value), 2**31) if value.isascii() and value.isdigit() else default
-
-
-def _kindred(row: Row, contact: ImContact) -> bool:
-    return plugin_of(row.protocol) == plugin_of(contact.protocol)
-
-
-def _is_self(row: Row, name: str) -> bool:
-    plugin = plugin_of(row.protocol)
-    account = name_as_account(plugin, row.ext_user, name)
-    return normalize_im_name(plugin, row.ext_user) == normalize_im_name(plugin, account)
-
-
-def _check_name(contact: ImContact) -> None:
-    """An IRC target with a space or a comma would be several parameters or targets (RFC 2812 §2.3.1, §3.3.1)."""
-    if plugin_of(contact.protocol) == "prpl-irc" and re.search(r"[\s,]|^:", contact.name):
-        raise BadRequest("not the name of one IRC user or channel")
 
 
 def _in_words(state: State) -> str:

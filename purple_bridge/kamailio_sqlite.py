@@ -2,18 +2,24 @@
 
 SQLite runs an "auto extension" for every connection that its process opens (sqlite.org/c3ref/auto_extension.html). Set
 before the fork, it reaches the connections that Kamailio's modules open in each child.
+
+A route holds Python's lock while a function of KSR waits for the file, and the worker's own thread needs that lock to
+end the very transaction that is waited for. So the waiting is done here, where sleeping gives the lock away.
 """
 
 from __future__ import annotations
 
 import ctypes
+import time
 
-BUSY_MILLISECONDS = 5000
+BUSY_SECONDS = 5.0
+WAITS = (0.001, 0.002, 0.005, 0.01, 0.02)  # seconds: the first waits, then always the last
 # with a write-ahead log a crash of the machine may cost the last commits, never the file; no fsync for each commit
 PRAGMAS = b"PRAGMA synchronous=NORMAL"
 SQLITE_OK = 0
 
 _Extension = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+_BusyHandler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)  # sqlite.org/c3ref/busy_handler.html
 
 
 def make_sqlite_wait() -> None:
@@ -31,9 +37,23 @@ def make_sqlite_wait() -> None:
 
 def _set_up(connection: int | None, _message: int | None, _api: int | None) -> int:
     library = ctypes.CDLL("libsqlite3.so.0")
-    library.sqlite3_busy_timeout(ctypes.c_void_p(connection), BUSY_MILLISECONDS)
+    library.sqlite3_busy_handler(ctypes.c_void_p(connection), _wait_function, None)
     library.sqlite3_exec(ctypes.c_void_p(connection), PRAGMAS, None, None, None)
     return SQLITE_OK
 
 
-_set_up_function = _Extension(_set_up)  # SQLite keeps its address, so this must stay alive
+def _wait(_data: int | None, count: int) -> int:
+    """0: no longer. ``count``: how often this was called for the same lock."""
+    if count < len(WAITS):
+        time.sleep(WAITS[count])
+        return 1
+    waited = sum(WAITS) + (count - len(WAITS)) * WAITS[-1]
+    if waited >= BUSY_SECONDS:
+        return 0
+    time.sleep(WAITS[-1])
+    return 1
+
+
+# SQLite keeps their addresses, so these must stay alive
+_wait_function = _BusyHandler(_wait)
+_set_up_function = _Extension(_set_up)

@@ -15,11 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from purple_bridge import app_python3, logs
 from purple_bridge.accepted import SECONDS, Accepted
 from purple_bridge.custom_parameters import read_group
-from purple_bridge.db import queue, silo
+from purple_bridge.db import contacts, presence_server, queue, silo
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
+from purple_bridge.kamailio_rls import make_rls_replace
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.settings import Settings, read_settings
@@ -44,11 +45,14 @@ class Runtime:
         self._native_threads = app_python3.threads_mode() == 1
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
+            make_rls_replace()
         _check_database(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)
         _remember_accepted(self.settings, self._shared.accepted)
         _remember_kept(self.settings, self._shared.kept_users)
+        _check_contacts(self.settings)
+        _forget_publications(self.settings)
         self._sockets = _open_sockets(self.settings)
         own = frozenset(opened.getsockname()[:2] for opened in self._sockets)
         self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
@@ -122,6 +126,29 @@ def _remember_kept(settings: Settings, kept_users: KeptUsers) -> None:
     except SQLAlchemyError as error:
         cause = " ".join(str(error).split())[:200]
         raise ConfigurationError(f"silo cannot be read ({cause}); run purplectl db upgrade") from None
+    finally:
+        engine.dispose()
+
+
+def _check_contacts(settings: Settings) -> None:
+    """The table came with a later version."""
+    engine = make_engine(settings.db_url)
+    try:
+        contacts.load(engine, [""])
+    except SQLAlchemyError as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"purple_contact cannot be read ({cause}); run purplectl db upgrade") from None
+    finally:
+        engine.dispose()
+
+
+def _forget_publications(settings: Settings) -> None:
+    """What was published before the start would be shown beside the truth for up to an hour."""
+    engine = make_engine(settings.db_url)
+    try:
+        presence_server.forget_own_publications(engine)
+    except SQLAlchemyError as error:  # a site may keep its presence server elsewhere
+        logger.warning("presentity: %s", " ".join(str(error).split())[:200])
     finally:
         engine.dispose()
 

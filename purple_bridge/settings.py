@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ CONNECT_ON = ("publish", "register", "start")
 AUTHORIZE = ("ask", "accept", "deny")
 QUEUE = ("offline", "always")
 OWN_MESSAGES = ("mark", "drop")
+AVATARS = ("off", "inline")
 THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
@@ -38,6 +40,7 @@ class Settings:
     queue: str = "offline"
     queue_ttl: int = THREE_DAYS
     own_messages: str = "mark"
+    avatars: str = "off"
 
 
 def read_settings(read: Read) -> Settings:
@@ -60,6 +63,7 @@ def read_settings(read: Read) -> Settings:
         queue=_choice(read, "queue", QUEUE, "offline"),
         queue_ttl=_number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
         own_messages=_choice(read, "own_messages", OWN_MESSAGES, "mark"),
+        avatars=_avatars(read),
     )
     if settings.http_proxy_host and not settings.http_proxy_port:
         raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
@@ -94,6 +98,13 @@ def _choice(read: Read, name: str, choices: tuple[str, ...], default: str | None
     text = _text(read, name, default=default)
     if text not in choices:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be one of {', '.join(choices)}")
+    return text
+
+
+def _avatars(read: Read) -> str:
+    text = _text(read, "avatars", default="off")
+    if text not in AVATARS and not re.fullmatch(r"https?://[!-~]+", text):
+        raise ConfigurationError(f"purple.avatars is {text!r}: it must be {', '.join(AVATARS)} or an http(s) URL")
     return text
 
 

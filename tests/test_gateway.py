@@ -43,6 +43,7 @@ def test_phone_and_xmpp_client_write_to_each_other(gateway_with_alice: Gateway, 
     assert message.text == "<i>fine</i> &amp; you?\n👍"
     assert message.from_uri == BOB
     assert message.headers.get("Contact") == ""  # RFC 3428 §4
+    assert phone.publish(None, expires=0).status == 200  # all phones of a user count together
 
 
 def test_presence_both_ways(gateway_with_alice: Gateway, prosody: Prosody) -> None:
@@ -70,6 +71,7 @@ def test_presence_both_ways(gateway_with_alice: Gateway, prosody: Prosody) -> No
     bob.close()
     watch.wait_notify(lambda notify: _shows(notify, "closed"), timeout=15)
     watch.unsubscribe()
+    phone.publish(None, expires=0)
 
 
 def test_phone_going_offline_signs_the_account_off(gateway_with_alice: Gateway, prosody: Prosody) -> None:

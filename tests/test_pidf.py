@@ -19,7 +19,6 @@ from purple_bridge.bodies.pidf import (
     PIDF,
     RPID,
     build,
-    build_contact,
     contact_priority,
     parse,
     tuple_id,
@@ -316,7 +315,7 @@ def test_the_document_in_full() -> None:
     home = Resource("Home-1", Show.DND, notes, priority=5, idle_since=HOUR_AGO)
     phone = Resource("phone", Show.XA, priority=-1)
     contact = ContactPresence((phone, home), (), "Bob <b>", "https://example.org/a?b&c", "happy")
-    assert build_contact(ENTITY, contact, "k").decode() == (
+    assert build(ENTITY, contact, "k").decode() == (
         "<?xml version='1.0' encoding='UTF-8'?>\n"
         '<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" '
         'xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:cipid="urn:ietf:params:xml:ns:pidf:cipid" '
@@ -337,7 +336,7 @@ def test_the_document_in_full() -> None:
 
 def test_the_document_of_nobody() -> None:
     contact = ContactPresence(notes=(Note("zu Hause", "de"),), display_name="Bob", mood="happy")
-    assert build_contact(ENTITY, contact, "k").decode().partition(' entity="sip:bob@example.org">')[2] == (
+    assert build(ENTITY, contact, "k").decode().partition(' entity="sip:bob@example.org">')[2] == (
         '<tuple id="ID-k"><status><basic>closed</basic></status><contact>sip:bob@example.org</contact>'
         '<note xml:lang="de">zu Hause</note></tuple>'
         '<dm:person id="ID-k_person"><cipid:display-name>Bob</cipid:display-name>'
@@ -346,7 +345,7 @@ def test_the_document_of_nobody() -> None:
 
 
 def written(contact: ContactPresence, entity: str = ENTITY, identifier: str = "k") -> ET.Element:
-    return ET.fromstring(build_contact(entity, contact, identifier))
+    return ET.fromstring(build(entity, contact, identifier))
 
 
 def pidf_tuple(contact: ContactPresence) -> ET.Element:
@@ -390,7 +389,7 @@ def test_row_show(show: Show, xmpp: str | None, activity: str | None) -> None:
     assert [element.text for element in root.iter("{jabber:client}show")] == ([xmpp] if xmpp else [])
     activities = [element.tag for element in root.iterfind(f"{{{DATA_MODEL}}}person/{{{RPID}}}activities/*")]
     assert activities == ([f"{{{RPID}}}{activity}"] if activity else [])
-    assert parse(build_contact(ENTITY, one(show), "k")) == open_(show)
+    assert parse(build(ENTITY, one(show), "k")) == open_(show)
 
 
 PRIORITIES = [
@@ -438,7 +437,7 @@ def test_row_status_and_language() -> None:
         for path in (f"{{{PIDF}}}tuple/{{{PIDF}}}note", f"{{{DATA_MODEL}}}person/{{{DATA_MODEL}}}note"):
             found = [(note.text, note.get(XML_LANG)) for note in written(contact).iterfind(path)]
             assert found == [("back soon", "en"), ("bis gleich", "de-AT"), ("?", None), ("x", None)]
-    assert parse(build_contact(ENTITY, one(notes=notes), "k")).note == "back soon"
+    assert parse(build(ENTITY, one(notes=notes), "k")).note == "back soon"
 
 
 # --- the person
@@ -459,14 +458,14 @@ def test_idle_is_said_of_each_resource() -> None:
     idle, active = Resource("a", Show.AWAY, idle_since=HOUR_AGO), Resource("b", Show.AVAILABLE)
     root = written(ContactPresence((idle, active)))
     assert [len(list(part.iter(f"{{{RPID}}}user-input"))) for part in root] == [1, 0, 0]
-    assert parse(build_contact(ENTITY, ContactPresence((idle,)), "k"), now=NOON).idle_since == HOUR_AGO
-    assert parse(build_contact(ENTITY, ContactPresence((idle, active)), "k"), now=NOON) == AVAILABLE
+    assert parse(build(ENTITY, ContactPresence((idle,)), "k"), now=NOON).idle_since == HOUR_AGO
+    assert parse(build(ENTITY, ContactPresence((idle, active)), "k"), now=NOON) == AVAILABLE
 
 
 @pytest.mark.parametrize("mood", sorted(MOODS))
 def test_moods_of_rpid(mood: str) -> None:
     contact = ContactPresence((Resource("", Show.AVAILABLE),), mood=mood)
-    assert parse(build_contact(ENTITY, contact, "k")).mood == mood
+    assert parse(build(ENTITY, contact, "k")).mood == mood
 
 
 def test_moods_that_rpid_has_not() -> None:
@@ -477,7 +476,7 @@ def test_moods_that_rpid_has_not() -> None:
 @pytest.mark.parametrize("mood", sorted(NO_MOODS))
 def test_words_that_are_no_moods(mood: str) -> None:
     contact = ContactPresence((Resource("", Show.AVAILABLE),), mood=mood)
-    assert b"mood" not in build_contact(ENTITY, contact, "k")
+    assert b"mood" not in build(ENTITY, contact, "k")
 
 
 def test_an_icon_within_the_document() -> None:
@@ -498,7 +497,7 @@ def test_equal_times_make_equal_octets() -> None:
     zone = timezone(timedelta(hours=5))
     here, there = one(idle_since=HOUR_AGO), one(idle_since=HOUR_AGO.astimezone(zone))
     assert here == there
-    assert build_contact(ENTITY, here, "k") == build_contact(ENTITY, there, "k")
+    assert build(ENTITY, here, "k") == build(ENTITY, there, "k")
 
 
 NAMES = st.sampled_from(["", "k", "k_", "home", "home_person", "k_person"]) | st.text(max_size=8)
@@ -532,7 +531,7 @@ ORDER = {
 @settings(deadline=None)
 @given(CONTACTS, st.text(max_size=20), st.sampled_from(["k", "home"]) | st.text(max_size=8))
 def test_every_document_is_valid(contact: ContactPresence, entity: str, identifier: str) -> None:
-    body = build_contact(entity, contact, identifier)
+    body = build(entity, contact, identifier)
     root = ET.fromstring(body)
     ids = [element.get("id") for element in root]
     assert len(set(ids)) == len(ids) == max(len(contact.resources), 1) + 1
@@ -540,13 +539,13 @@ def test_every_document_is_valid(contact: ContactPresence, entity: str, identifi
     for element in root.iter():
         children = "".join(child.tag.rpartition("}")[2] + " " for child in element)
         assert re.fullmatch(ORDER.get(element.tag.rpartition("}")[2], ""), children)
-    assert build_contact(entity, contact, identifier) == body
+    assert build(entity, contact, identifier) == body
 
 
 @settings(deadline=None)
 @given(CONTACTS, st.text(max_size=20))
 def test_what_is_written_of_a_contact_is_read(contact: ContactPresence, entity: str) -> None:
-    presence = parse(build_contact(entity, contact, "k"), now=NOON)
+    presence = parse(build(entity, contact, "k"), now=NOON)
     speaker = most_available_resource(contact.resources)
     assert presence.open == contact.open
     assert presence.activity == (speaker.show if speaker else Show.OFFLINE)
@@ -556,7 +555,7 @@ def test_what_is_written_of_a_contact_is_read(contact: ContactPresence, entity: 
 @settings(deadline=None)
 @given(RESOURCES, st.text(max_size=20))
 def test_what_is_written_of_a_resource_is_read(resource: Resource, entity: str) -> None:
-    presence = parse(build_contact(entity, ContactPresence((resource,)), "k"), now=NOON)
+    presence = parse(build(entity, ContactPresence((resource,)), "k"), now=NOON)
     note = next((note.text for note in resource.notes if note.text), "")
     idle_since = resource.idle_since.replace(microsecond=0) if resource.idle_since else None
     assert presence == open_(resource.show, note, idle_since)
@@ -582,19 +581,3 @@ def test_tuple_id(resource: str, name: str) -> None:
 def test_tuple_ids_are_names_and_differ(one: str, other: str) -> None:
     assert re.fullmatch("[A-Za-z_][A-Za-z0-9._-]*", tuple_id(one))  # the ASCII part of NCName
     assert (tuple_id(one) == tuple_id(other)) == (one == other)
-
-
-@st.composite
-def presences(draw: st.DrawFn) -> Presence:
-    show = draw(st.sampled_from(Show))
-    idle = draw(st.none() | st.datetimes(max_value=datetime(2024, 1, 1), timezones=st.just(UTC)))
-    return Presence(show is not Show.OFFLINE, show, draw(st.text(max_size=1_100)), idle)
-
-
-@settings(deadline=None)
-@given(presences(), st.text(max_size=20), st.text(max_size=20))
-def test_what_is_written_is_read(presence: Presence, entity: str, resource: str) -> None:
-    body = build(entity, presence, resource)
-    assert parse(body, now=NOON) == presence
-    assert parse(body, "utf-8", now=NOON) == presence
-    assert build(entity, presence, resource) == body

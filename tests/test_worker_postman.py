@@ -576,10 +576,11 @@ def test_a_message_implies_idle(office: Office) -> None:
     assert office.nothing_more()
 
 
-def test_a_notice_never_waits(office: Office) -> None:
+def test_a_notice_waits_for_what_is_outstanding(office: Office) -> None:
     office.post("x")
     office.postman.typing(BOB, ALICE, True)
     office.answer_next(200)
+    assert _state(office.answer_next(200)) == "active"
     assert office.nothing_more()
 
 

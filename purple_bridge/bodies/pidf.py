@@ -236,49 +236,12 @@ def _seconds(text: str) -> int:
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def build(entity: str, presence: Presence, resource: str = "") -> bytes:
-    """A PIDF document in UTF-8, shaped as RFC 8048 §6.2 shows it, with RPID for phones that read that.
-
-    ``entity``: the presentity's URI. ``resource``: what tells this source from others of the same
-    presentity. The same arguments make the same octets.
-    """
-    names = {"xmlns": PIDF, "xmlns:dm": DATA_MODEL, "xmlns:rpid": RPID}
-    root = Element("presence", names | {"entity": _NOT_XML.sub("", entity)})
-    name = tuple_id(resource or entity)
-    _add_tuple(root, name, presence)
-    _add_person(root, f"{name}-person", presence)
-    document: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return document
-
-
 def tuple_id(resource: str) -> str:
     """RFC 8048 §6.2: the resource with the prefix ``ID-``, an ``xs:ID``; no two resources share one."""
     return "ID-" + re.sub("[^A-Za-z0-9.-]", lambda found: f"_{ord(found[0]):x}_", resource)
 
 
-def _add_tuple(root: Element, name: str, presence: Presence) -> None:
-    tuple_ = SubElement(root, "tuple", {"id": name})
-    status = SubElement(tuple_, "status")
-    SubElement(status, "basic").text = "open" if presence.open else "closed"
-    if presence.activity.value in _SHOWS:
-        SubElement(status, "show", {"xmlns": JABBER}).text = presence.activity.value
-    if presence.note:
-        SubElement(tuple_, "note").text = presence.note
-
-
-def _add_person(root: Element, name: str, presence: Presence) -> None:
-    """RFC 4479 §3.2: activities, input and a note belong to the person. Most phones show this note."""
-    person = SubElement(root, "dm:person", {"id": name})
-    if activity := ACTIVITY_OF_SHOW[presence.activity]:
-        SubElement(SubElement(person, "rpid:activities"), f"rpid:{activity}")
-    if presence.idle_since:
-        since = presence.idle_since.isoformat()
-        SubElement(person, "rpid:user-input", {"last-input": since}).text = "idle"
-    if presence.note:
-        SubElement(person, "dm:note").text = presence.note
-
-
-def build_contact(entity: str, contact: ContactPresence, identifier: str) -> bytes:
+def build(entity: str, contact: ContactPresence, identifier: str) -> bytes:
     """A PIDF document in UTF-8 of an IM contact, as RFC 8048 §6.2 maps it, with RPID and CIPID in the person.
 
     ``entity``: the contact's URI for SIP. ``identifier``: names what has no name of its own: the tuple of a
@@ -291,7 +254,7 @@ def build_contact(entity: str, contact: ContactPresence, identifier: str) -> byt
         _add_resource(root, name, uri, resource)
     if not contact.open:
         _add_nobody(root, tuple_id(identifier), uri, contact.notes)
-    _add_contact_person(root, f"{tuple_id(identifier)}_person", contact)
+    _add_person(root, f"{tuple_id(identifier)}_person", contact)
     document: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
     return document
 
@@ -338,7 +301,7 @@ def _add_nobody(root: Element, name: str, uri: str, notes: Iterable[Note]) -> No
     _add_notes(tuple_, "note", notes)
 
 
-def _add_contact_person(root: Element, name: str, contact: ContactPresence) -> None:
+def _add_person(root: Element, name: str, contact: ContactPresence) -> None:
     """In the schema's order (RFC 4479 §5.1): what others define, then notes. The most available resource speaks."""
     person = SubElement(root, "dm:person", {"id": name})
     speaker = most_available_resource(contact.resources)

@@ -99,6 +99,19 @@ purple_queue = Table(
 Index("purple_queue_account_idx", purple_queue.c.account, purple_queue.c.id)
 Index("purple_queue_expires_idx", purple_queue.c.expires)
 
+# Each account's contact list, as the IM network told it last.
+# account: hex of ownership.account_digest; contact_groups: JSON array of names
+purple_contact = Table(
+    "purple_contact",
+    _metadata,
+    Column("account", CHAR(16), primary_key=True),
+    Column("contact", String(255), primary_key=True),
+    Column("alias", String(255), nullable=False),
+    Column("contact_groups", Text, nullable=False),
+    Column("subscription", String(8), nullable=False),
+    Column("asked", SmallInteger, nullable=False, server_default="0"),
+)
+
 # Kamailio's msilo: messages for SIP users whose phone is not there; made by its own file
 silo = Table(
     "silo",
@@ -116,6 +129,62 @@ silo = Table(
     Column("extra_hdrs", Text),
     Column("callid", String(128), nullable=False),
     Column("status", Integer, nullable=False),
+)
+
+# Kamailio's presence server (modules presence and xcap_server), made by its own files: only the columns in use.
+# expires, received_time, inserted_time: Unix time in seconds
+presentity = Table(
+    "presentity",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("username", String(64), nullable=False),
+    Column("domain", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("etag", String(128), nullable=False),
+    Column("expires", Integer, nullable=False),
+    Column("received_time", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("sender", String(255), nullable=False),
+)
+active_watchers = Table(
+    "active_watchers",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("presentity_uri", String(255), nullable=False),
+    Column("watcher_username", String(64), nullable=False),
+    Column("watcher_domain", String(64), nullable=False),
+    Column("to_user", String(64), nullable=False),
+    Column("to_domain", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("from_tag", String(128), nullable=False),
+    Column("callid", String(255), nullable=False),
+    Column("expires", Integer, nullable=False),
+    Column("status", Integer, nullable=False),
+)
+watchers = Table(
+    "watchers",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("presentity_uri", String(255), nullable=False),
+    Column("watcher_username", String(64), nullable=False),
+    Column("watcher_domain", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", String(64)),
+    Column("inserted_time", Integer, nullable=False),
+)
+xcap = Table(
+    "xcap",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("username", String(64), nullable=False),
+    Column("domain", String(64), nullable=False),
+    Column("doc", _MEGABYTES, nullable=False),
+    Column("doc_type", Integer, nullable=False),
+    Column("etag", String(128), nullable=False),
+    Column("source", Integer, nullable=False),
+    Column("doc_uri", String(255), nullable=False),
+    Column("port", Integer, nullable=False),
 )
 
 

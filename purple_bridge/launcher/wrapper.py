@@ -84,8 +84,15 @@ def _server_defines(run: Run) -> list[str]:
         "CTL_SOCKET": f"unix:{run.state.ctl_socket}",
         "INTERNAL_URI": f"sip:{run.parameters['internal']}",
         "LOCATION_DB_URL": location_url(run.db_url),
+        "LISTS_URI": _lists_uri(run.listeners[0]),
     }
     return [f"#!define {name} {quoted(value)}" for name, value in values.items()]
+
+
+def _lists_uri(listener: Listener) -> str:
+    """Where phones send what belongs to the subscription of a list."""
+    transport = "" if listener.protocol == "udp" else f";transport={listener.protocol}"
+    return f"sip:lists@{listener.host}:{listener.port}{transport}"
 
 
 def _listen_lines(run: Run) -> list[str]:

@@ -10,23 +10,23 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
-from purple_bridge.commands import AccountSpec, SendMessage
+from purple_bridge.commands import AccountSpec, EditContact, SendMessage
 from purple_bridge.gateway_options import GATEWAY_OPTIONS, TYPING
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
-from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
+from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
 from purple_bridge.ownership import plugin_of
-from purple_bridge.presence import OFFLINE, PRIMITIVE_OF_SHOW, Presence, Show, most_available, show_from_status
+from purple_bridge.presence import PRIMITIVE_OF_SHOW, Presence, Show, most_available
 from purple_bridge.worker import reconnect
-from purple_bridge.worker.contacts import WatchedContact
+from purple_bridge.worker.contacts import Permission, WatchedContact, WatchList
 from purple_bridge.worker.outbox import Outbox
+from purple_bridge.worker.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does n
 # what a network's plugin returns for a message it cannot send, in words for its writer
 REFUSALS = {errno.EILSEQ: "the network's character set lacks one of its characters", errno.E2BIG: "it is too long"}
 GTALK_SERVER = "talk.google.com"
+# seconds in which the network tells who is there, after the sign-on and after it was asked
+NEWS_AFTER_LOGIN, NEWS_AFTER_ASKING = 2.0, 1.0
 
 
 class Host(Protocol):
@@ -56,17 +58,6 @@ class Host(Protocol):
         """``condition``: RFC 6120 §8.3.3; the sender wants to know."""
 
 
-@dataclass(slots=True)
-class Wanted:
-    """What one SIP user wants; ``expires_at``: Unix seconds, 0: never."""
-
-    presence: Presence
-    expires_at: float = 0.0
-
-    def over(self, now: float) -> bool:
-        return 0 < self.expires_at <= now
-
-
 class OwnedAccount:
     """States: offline → connecting → online, or error, from which it is tried again unless that is of no use."""
 
@@ -79,10 +70,14 @@ class OwnedAccount:
         self.error = ""
         self.since = time.time()
         self.retries = 0
-        self.wanted: dict[str, Wanted] = {}
+        self.wanted: dict[str, Wanted] = {}  # by SIP user; also of those that want to be offline
         self.told: set[str] = set()  # users whose presence this account has been told since the start
-        self.watched: dict[str, WatchedContact] = {}
-        self.requests: dict[str, AuthorizationRequest] = {}
+        self.watched = WatchList()
+        self.roster: dict[str, RosterEntry] | None = None  # by contact_key; None: not told yet
+        self._edits: dict[str, EditContact] = {}  # of the contact list, until it is there
+        self._refused: set[str] = set()  # contacts that did not want to be seen
+        self._news_until: dict[str, float] = {}  # contacts of which the network is about to tell something
+        self._online_at = 0.0
         self.purple: purple_accounts.Account | None = None
         self.way = Way.QUEUE
         self._given_up = False  # the last error was one that another try does not cure
@@ -114,26 +109,22 @@ class OwnedAccount:
 
     # ------------------------------------------------------------ what SIP users want
     def want(self, sip_user: str, wanted: Wanted) -> None:
-        """Sign on with this presence, or, where it is closed, no longer for this user."""
+        """Show this, sign on for it, or, where the user wants to be offline, no longer."""
         self.told.add(sip_user)
-        if wanted.presence.open:
-            self.wanted[sip_user] = wanted
-        else:
-            self.wanted.pop(sip_user, None)
+        self.wanted[sip_user] = wanted
         self._follow()
 
-    def extend(self, sip_user: str, expires_at: float) -> None:
-        """A refreshed presence: it stays as it is, for longer."""
-        self.wanted[sip_user].expires_at = expires_at
-
-    def expire(self, now: float) -> list[str]:
-        """RFC 3903 §4.1: what is not refreshed is gone. Returns the users whose presence ended."""
-        over = [user for user, wanted in self.wanted.items() if wanted.over(now)]
-        for user in over:
-            del self.wanted[user]
-        if over:
+    def expire(self, now: float) -> None:
+        """RFC 3903 §4.1: what is not refreshed is gone."""
+        left = {user: wanted.at(now) for user, wanted in self.wanted.items()}
+        if any(left[user] is not wanted for user, wanted in self.wanted.items()):
+            self.wanted = left
             self._follow()
-        return over
+
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody wants it online."""
+        return any(wanted.presence.open for wanted in self.wanted.values())
 
     def share(self, sip_user: str) -> None:
         """Another row maps this SIP user to the account; what the rows say else, ``renew`` brings."""
@@ -163,7 +154,7 @@ class OwnedAccount:
 
     def _follow(self) -> None:
         """Make the connection what the users want."""
-        if not self.wanted:
+        if not self.is_wanted:
             self._sign_off()
         elif self.state is State.ONLINE:
             self._show()
@@ -187,7 +178,7 @@ class OwnedAccount:
 
     def _login(self) -> None:
         self._login_submitted = False
-        if not self.wanted or self.state is State.ONLINE:
+        if not self.is_wanted or self.state is State.ONLINE:
             return
         self._given_up = False
         self._update_way()
@@ -262,11 +253,16 @@ class OwnedAccount:
     def _show(self) -> None:
         presence = self._presence()
         if self.purple is not None and presence.open:
-            self.purple.set_status(PRIMITIVE_OF_SHOW[presence.activity], presence.note)
+            self.purple.set_status(
+                PRIMITIVE_OF_SHOW[presence.activity],
+                presence.note,
+                idle_since=int(presence.idle_since.timestamp()) if presence.idle_since else 0,
+                mood=presence.mood,
+                chat=presence.activity is Show.CHAT,
+            )
 
     def _sign_off(self) -> None:
         self._stop_retrying()
-        self.requests.clear()
         if self.purple is not None and not self.purple.disconnected:
             self.purple.disconnect()
         self.outbox.connection_lost()
@@ -295,9 +291,10 @@ class OwnedAccount:
     # ------------------------------------------------------------ what libpurple reports
     def connected(self) -> None:
         self._stop_retrying()
+        self._online_at = time.time()
         self._change(State.ONLINE)
-        for contact in self.watched.values():
-            self._ask_for(contact)
+        if not self.has_permissions:
+            self.ask_for_all()
         self.pump()
 
     def failed(self, error: ConnectionError) -> None:
@@ -306,7 +303,7 @@ class OwnedAccount:
         self.outbox.connection_lost()
         if error.fatal:
             return self._give_up(error.text)
-        if self.wanted:
+        if self.is_wanted:
             self._retry()
         return self._change(State.ERROR, error.text)
 
@@ -315,10 +312,11 @@ class OwnedAccount:
         self._question = text
 
     def disconnected(self) -> None:
-        self.requests.clear()  # their answers belong to the connection that is gone
+        self.roster = None
+        self._news_until.clear()
         self.outbox.connection_lost()
         if self.state is State.ONLINE:  # without an error: the server closed it, or we did
-            if self.wanted:
+            if self.is_wanted:
                 self._retry()
             self._change(State.OFFLINE)
         elif self._login_timer and self._question:
@@ -338,7 +336,7 @@ class OwnedAccount:
 
     def _retry_now(self) -> None:
         self._retry_timer = 0
-        if self.wanted:
+        if self.is_wanted:
             self._sign_on()
 
     def _change(self, state: State, error: str = "") -> None:
@@ -353,7 +351,7 @@ class OwnedAccount:
         )
         self._host.account_changed(self)
 
-    # ------------------------------------------------------------ messages and contacts
+    # ------------------------------------------------------------ messages
     def send(self, message: SendMessage) -> None:
         """Behind all others; ``pump`` hands it over."""
         self.outbox.add(message)
@@ -414,20 +412,83 @@ class OwnedAccount:
             self.way = way
             self._host.way_changed(self)
 
-    def watch(self, contact: WatchedContact) -> None:
-        """Ask for the contact's presence, now or once online."""
-        self.watched[self.contact_key(contact.name)] = contact
-        if self.state is State.ONLINE:
-            self._ask_for(contact)
+    # ------------------------------------------------------------ contacts
+    @property
+    def has_permissions(self) -> bool:
+        """Whether the network has contacts decide who sees them."""
+        return self.plugin == "prpl-jabber"
 
-    def _ask_for(self, contact: WatchedContact) -> None:
-        if self.purple is not None:
-            self.purple.add_buddy(contact.name)
+    def ask_for_all(self) -> None:
+        for contact in self.watched:
+            self.ask_for(contact)
 
-    def presence_of(self, name: str) -> Presence:
-        """What the account sees of a contact; OFFLINE while it is not online itself."""
-        status = self.purple.buddy_status(name) if self.purple and self.state is State.ONLINE else None
-        show = show_from_status(status.primitive) if status else Show.OFFLINE
-        if status is None or show is Show.OFFLINE:
-            return OFFLINE
-        return Presence(open=True, activity=show, note=status.message)
+    def ask_for(self, contact: WatchedContact, again: bool = False) -> None:
+        """Ask to see the contact, unless it was asked; ``again``: also one that has refused (RFC 8048 §5.3.1)."""
+        if self.state is not State.ONLINE or self.purple is None:
+            return
+        if self.has_permissions and self.permission(contact.key) is Permission.UNKNOWN:
+            return  # the contact list, which is about to come, says whether it was asked
+        if again:
+            self._refused.discard(contact.key)
+        if contact.key not in self._refused and not self._was_asked(contact.key):
+            self._news_until[contact.key] = time.time() + NEWS_AFTER_ASKING
+            self.purple.ask_contact(contact.name)
+
+    def _was_asked(self, key: str) -> bool:
+        entry = (self.roster or {}).get(key)
+        return entry is not None and (entry.asked or entry.subscription in ("to", "both"))
+
+    def permission(self, key: str) -> Permission:
+        """What the contact has said, as far as the account knows now."""
+        if self.state is not State.ONLINE or (self.has_permissions and self.roster is None):
+            return Permission.UNKNOWN
+        entry = (self.roster or {}).get(key)
+        if not self.has_permissions or (entry is not None and entry.subscription in ("to", "both")):
+            return Permission.ALLOWED
+        return Permission.REFUSED if key in self._refused else Permission.PENDING
+
+    def is_seen_by(self, key: str) -> bool:
+        """The contact may see this account (RFC 6121 §2.1.2.5)."""
+        entry = (self.roster or {}).get(key)
+        return entry is not None and entry.subscription in ("from", "both")
+
+    def roster_changed(self) -> bool:
+        """Read the contact list; whether it came for the first time since the sign-on."""
+        if self.purple is None:
+            return False
+        first, self.roster = self.roster is None, {self.contact_key(one.name): one for one in self.purple.roster()}
+        if first:
+            edits, self._edits = self._edits, {}
+            for edit in edits.values():
+                self.edit(edit)
+            self.ask_for_all()
+        return first
+
+    def edit(self, edit: EditContact) -> None:
+        """A phone has changed the contact list; while the account is not online, that waits in memory."""
+        key = self.contact_key(edit.contact)
+        if self.purple is None or self.roster is None:
+            self._edits[key] = edit
+        elif edit.removed:
+            self.purple.remove_contact(edit.contact)
+        else:
+            self.purple.save_contact(edit.contact, edit.alias, edit.groups)
+            if not self._was_asked(key):
+                self.purple.ask_contact(edit.contact)
+
+    def granted(self, key: str) -> None:
+        """RFC 6121 §3.1.6; the contact list says the same in a moment."""
+        self._refused.discard(key)
+        self._news_until[key] = time.time() + NEWS_AFTER_ASKING
+
+    def refused(self, key: str) -> None:
+        """RFC 6121 §3.1.6, §3.2."""
+        self._refused.add(key)
+
+    def status_of(self, contact: WatchedContact) -> ContactStatus | None:
+        """What the account sees of a contact; nobody while it is not online; None: the network is about to tell."""
+        if self.purple is None or self.state is not State.ONLINE:
+            return ContactStatus() if self.state is not State.CONNECTING else None
+        status = self.purple.contact_status(contact.name) or ContactStatus()
+        expected = max(self._online_at + NEWS_AFTER_LOGIN, self._news_until.get(contact.key, 0.0))
+        return None if not status.resources and time.time() < expected else status

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 
 from purple_bridge.addresses import SipAddress
 
+# seconds
+NOTIFY_INTERVAL = 5.0  # RFC 3856 §6.10: at most one NOTIFY in this time
+QUIET = 0.5  # who flaps is waited for until so long nothing has changed ...
+LONGEST_WAIT = 10.0  # ... but not longer than this after what was published last
+REPUBLISH = 1800.0  # half of what a publication lasts
+# pua needs the answer to one PUBLISH before it can send the next with its ETag
+PUBLISH_ANSWER = 1.0
 
-@dataclass(slots=True)
+
+class Permission(Enum):
+    """Whether the contact lets the account see its presence (RFC 8048 §5.3.1)."""
+
+    UNKNOWN = "unknown"  # nothing is known while the account is not online
+    PENDING = "pending"
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True, eq=False)
 class WatchedContact:
-    """One contact of one account; ``dialogs``: dialog -> Unix seconds at which it ends."""
+    """One contact of one account under one presentity; ``dialogs``: dialog -> Unix seconds at which it ends.
+
+    ``name``: as the account writes to it; ``key``: what makes two names the same contact; ``address``: its SIP address;
+    ``presentity``: under which the presence server keeps what is published; ``watcher``: SipAddress.key of the user;
+    ``told``: the permission that the presence server has been told.
+    """
 
     name: str
+    key: str
     address: SipAddress
+    presentity: SipAddress
+    watcher: str = ""
     dialogs: dict[str, float] = field(default_factory=dict)
+    told: Permission = Permission.UNKNOWN
     published: bytes = b""
     published_at: float = 0.0
+    changed_at: float = 0.0
+    held: bool = False  # a change had to wait
+
+    @property
+    def private(self) -> bool:
+        """The presentity is this watcher's alone; else it is that of a SIP user, who has rules of his own."""
+        return self.presentity != self.address
 
     def watch(self, dialog: str, expires_at: float, now: float) -> None:
         """A new subscription, a refresh, or (``expires_at`` not after ``now``) the end of one."""
@@ -31,3 +66,53 @@ class WatchedContact:
     @property
     def watched(self) -> bool:
         return bool(self.dialogs)
+
+    def changed(self, now: float) -> None:
+        self.changed_at = now
+        self.held = self.held or not self._after(NOTIFY_INTERVAL, now)
+
+    def due(self, now: float) -> bool:
+        """RFC 3856 §6.10. What changes seldom is published at once; who changes all the time is waited for."""
+        if not self.watched:
+            return self._after(PUBLISH_ANSWER, now)
+        if not self._after(NOTIFY_INTERVAL, now):
+            return False
+        return not self.held or now - self.changed_at >= QUIET or self._after(LONGEST_WAIT, now)
+
+    def _after(self, seconds: float, now: float) -> bool:
+        return now - self.published_at >= seconds
+
+    def was_published(self, body: bytes, now: float) -> None:
+        self.published, self.published_at, self.held = body, now, False
+
+
+class WatchList:
+    """The watched contacts of one account, found by presentity and by contact."""
+
+    def __init__(self) -> None:
+        self._by_presentity: dict[str, WatchedContact] = {}
+        self._by_key: dict[str, list[WatchedContact]] = {}
+
+    def __iter__(self) -> Iterator[WatchedContact]:
+        return iter(list(self._by_presentity.values()))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._by_key
+
+    def at(self, presentity: SipAddress) -> WatchedContact | None:
+        return self._by_presentity.get(presentity.uri)
+
+    def of(self, key: str) -> list[WatchedContact]:
+        """All who watch the contact with this key."""
+        return self._by_key.get(key, [])
+
+    def add(self, contact: WatchedContact) -> None:
+        self._by_presentity[contact.presentity.uri] = contact
+        self._by_key.setdefault(contact.key, []).append(contact)
+
+    def remove(self, contact: WatchedContact) -> None:
+        if self._by_presentity.get(contact.presentity.uri) is contact:
+            del self._by_presentity[contact.presentity.uri]
+            self._by_key[contact.key].remove(contact)
+            if not self._by_key[contact.key]:
+                del self._by_key[contact.key]

@@ -103,7 +103,7 @@ class _Box:
     """What is on its way to one user. ``busy``: a MESSAGE is outstanding, or the database is being asked.
 
     ``hand_out``: what was kept, on its way; ``registered``: a phone has registered since it began, or before.
-    ``stopped``: who has stopped writing meanwhile, by SipAddress.key.
+    ``notices``: who has begun or stopped writing meanwhile, by SipAddress.key: the last state of each.
     """
 
     waiting: deque[_Page] = field(default_factory=deque)
@@ -112,7 +112,7 @@ class _Box:
     hand_out: HandOut | None = None
     registered: bool = False
     sent_at: int = 0
-    stopped: dict[str, SipAddress] = field(default_factory=dict)
+    notices: dict[str, tuple[SipAddress, bool]] = field(default_factory=dict)
 
 
 class Postman:
@@ -135,7 +135,7 @@ class Postman:
             self._write_down([page])
             return
         box = self._box(letter.user)
-        box.stopped.pop(letter.sender.key, None)
+        box.notices.pop(letter.sender.key, None)
         box.waiting.append(page)
         self._next(letter.user)
 
@@ -183,9 +183,9 @@ class Postman:
             box.hand_out.next(lambda row: self._send_kept(user, row))
         elif box.waiting:
             self._send(user, box, box.waiting.popleft())
-        elif box.stopped:
-            _key, sender = box.stopped.popitem()
-            self._send_notice(sender, user, False)
+        elif box.notices:
+            _key, (sender, active) = box.notices.popitem()
+            self._send_notice(sender, user, active)
         else:
             del self._boxes[user]
 
@@ -254,7 +254,7 @@ class Postman:
         box = self._boxes[user]
         pages = [*pages, *box.waiting]
         box.waiting.clear()
-        box.stopped.clear()
+        box.notices.clear()
         rows = self._rows(pages)
         self._report(_letters([page for page, row in rows if row is None]), status, reason)
         kept = [(page, row) for page, row in rows if row is not None]
@@ -355,12 +355,11 @@ class Postman:
         self._if_registered_since(user, int(refused_at) + 1, asked)
 
     def _send_notice(self, sender: SipAddress, user: str, active: bool) -> None:
-        """Not while something is outstanding; but that somebody has stopped, the phone learns after it."""
+        """Not while something is outstanding; after it, the phone learns what is true then."""
         box = self._box(user)
-        box.stopped.pop(sender.key, None)
+        box.notices.pop(sender.key, None)
         if box.busy:
-            if not active:
-                box.stopped[sender.key] = sender
+            box.notices[sender.key] = (sender, active)
             return
         headers = [*_addresses(sender, user), ("Content-Type", composing.MEDIA_TYPE)]
         box.busy, box.sent_at = True, int(time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 ANSWER_BYTES = 65536
 RECONNECT_SECONDS = 0.5
 MOST_ASKED = 10_000  # calls whose answer is still looked for; Kamailio may die with some of them
+
+Done = Callable[[], None]
 
 
 class RpcError(msgspec.Struct):
@@ -36,15 +39,18 @@ class RpcClient:
         self._server, self._own = server, own
         self._socket: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, tuple[str, Done]] = {}
         self._last_id = 0
         self._paused = False
         self._watch = 0
 
-    def call(self, method: str, parameters: list[str], subject: str) -> None:
-        """``parameters``: all text, as the RPC wants them; ``subject``: the log's words should the call fail."""
+    def call(self, method: str, parameters: Sequence[str | int], subject: str, done: Done | None = None) -> None:
+        """``parameters``: in the types that the RPC wants; ``subject``: the log's words should the call fail.
+
+        ``done`` comes with the answer, be it an error.
+        """
         self._last_id += 1
-        self._asked[self._last_id] = subject
+        self._asked[self._last_id] = (subject, done or _nothing)
         if len(self._asked) > MOST_ASKED:
             del self._asked[next(iter(self._asked))]
         request: dict[str, Any] = {
@@ -121,6 +127,11 @@ class RpcClient:
         except msgspec.MsgspecError:
             logger.warning("RPC: an answer that cannot be read: %.200r", datagram)
             return
-        subject = self._asked.pop(answer.id, "")
+        subject, done = self._asked.pop(answer.id, ("", _nothing))
         if answer.error is not None:
             logger.error("%s: Kamailio refused it: %d %s", subject, answer.error.code, answer.error.message)
+        done()
+
+
+def _nothing() -> None:
+    """Nobody waits for the answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from purple_bridge.addresses import SipAddress
 from purple_bridge.worker.rpc import RpcClient
 
@@ -21,6 +23,15 @@ class SipSender:
     def unpublish(self, presentity: SipAddress, identifier: str) -> None:
         """Nobody watches the contact any more: RFC 3903 §4.1, removing."""
         self._publish(presentity, identifier, 0, "")
+
+    def refresh_watchers(self, presentity: SipAddress, done: Callable[[], None]) -> None:
+        """The presence server decides anew who may see the presentity, and tells the watchers; then ``done``."""
+        parameters: list[str | int] = [presentity.uri, "presence", 0]
+        self._rpc.call("presence.refreshWatchers", parameters, f"watchers of {presentity.uri}", done)
+
+    def refresh_list(self, user: SipAddress) -> None:
+        """The user's contact list is another now: who watches it as a whole (RFC 4662) watches other contacts."""
+        self._rpc.call("rls.update_subs", [user.uri, "presence"], f"contact list of {user.uri}")
 
     def _publish(self, presentity: SipAddress, identifier: str, expires: int, body: str) -> None:
         kind = "application/pidf+xml" if body else "."

@@ -7,20 +7,29 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from purple_bridge.addresses import GatewayDomain, SipAddress
+from purple_bridge.bodies import pidf
+from purple_bridge.contact_lists import ContactLists, Edit
+from purple_bridge.db import contacts as contact_rows
 from purple_bridge.db import presence as presences
-from purple_bridge.db import queue, silo
+from purple_bridge.db import presence_server, queue, silo
+from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account, Mapping, Pair
 from purple_bridge.db.presence import WantedPresence
+from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
 from purple_bridge.db.queue import Backlog, QueueRow
 from purple_bridge.db.silo import KeptRow, StoredMessage
+from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
+from purple_bridge.presence import Presence
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +42,11 @@ T = TypeVar("T")
 class Store:
     """Owns the worker's engine and mapping; ``done`` gets None when the database failed."""
 
-    def __init__(self, db_url: str, table: str) -> None:
+    def __init__(self, db_url: str, table: str, gateway: GatewayDomain) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
         self._mapping = Mapping(self._engine, table)
+        self._lists = ContactLists(self._engine, self._mapping, gateway)
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
         self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
         self._flushing = False
@@ -73,6 +83,45 @@ class Store:
 
     def delete_presence(self, sip_user: str) -> None:
         self._run(lambda: presences.delete_presence(self._engine, sip_user), _nothing)
+
+    # ------------------------------------------------------------ the presence server's tables
+    def publications(self, user: SipAddress, done: Callable[[list[Published] | None], None]) -> None:
+        """What the user's phones publish; documents are read in the store's thread."""
+        self._run(lambda: _read(presence_server.publications(self._engine, user, int(time.time()))), done)
+
+    def subscriptions(self, done: Callable[[list[StoredSubscription] | None], None]) -> None:
+        self._run(lambda: presence_server.subscriptions(self._engine, int(time.time())), done)
+
+    def save_rules(self, presentity: SipAddress, document: bytes, done: Callable[[bool], None]) -> None:
+        """``done`` learns whether the database has them."""
+        doc_uri = presence_server.document_uri("pres-rules", presentity)
+
+        def write() -> bool:
+            return presence_server.save_document(self._engine, presentity, PRES_RULES, doc_uri, document)
+
+        self._run(write, lambda written: done(written is True))
+
+    def rules(self, user: SipAddress, done: Callable[[list[bytes] | None], None]) -> None:
+        self._run(lambda: presence_server.rules(self._engine, user), done)
+
+    def forget_presentity(self, presentity: SipAddress) -> None:
+        self._run(lambda: presence_server.forget_presentity(self._engine, presentity), _nothing)
+
+    def forget_watcher(self, user: SipAddress, watcher: SipAddress) -> None:
+        self._run(lambda: presence_server.forget_watcher(self._engine, user, watcher), _nothing)
+
+    # ------------------------------------------------------------ contact lists
+    def save_contacts(self, account: str, contacts: list[ListedContact], done: Callable[[bool | None], None]) -> None:
+        """``account``: hex of its digest; ``done`` learns whether that was a change."""
+        self._run(lambda: contact_rows.save(self._engine, account, contacts), done)
+
+    def write_list(self, user: SipAddress, done: Callable[[bool | None], None]) -> None:
+        """Make the user's documents what his accounts' lists say; ``done`` learns whether they changed."""
+        self._run(lambda: self._lists.write(user), done)
+
+    def edited_list(self, user: SipAddress, done: Callable[[list[Edit] | None], None]) -> None:
+        """What a phone has changed in the user's list, compared with the accounts' lists."""
+        self._run(lambda: self._lists.edits(user), done)
 
     # ------------------------------------------------------------ messages for phones that are not there
     def store_kept(self, messages: list[StoredMessage], done: Callable[[bool], None]) -> None:
@@ -172,6 +221,26 @@ class Store:
             glib.call_soon(lambda: done(None if error else future.result()))
 
         self._thread.submit(query).add_done_callback(finished)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One phone's presence; ``expires``: Unix seconds."""
+
+    presence: Presence
+    expires: int
+    etag: str
+
+
+def _read(documents: list[PublishedDocument]) -> list[Published]:
+    """What cannot be read was refused when it came; if it is there all the same, it says nothing."""
+    found = []
+    for document in documents:
+        try:
+            found.append(Published(pidf.parse(document.body), document.expires, document.etag))
+        except GatewayError as error:
+            logger.info("a publication cannot be read: %s", error.reason)
+    return found
 
 
 def _taken(items: deque[T]) -> list[T]:

@@ -1,6 +1,7 @@
-"""A small SIP user agent client over UDP: owns a worker's socket towards Kamailio and the transactions on it.
+"""A small SIP user agent over UDP: owns a worker's socket towards Kamailio and the client transactions on it.
 
-Kamailio's RPC ``tm.t_uac_start`` never tells the final reply; this does. Knows no IM and no order of messages.
+Kamailio's RPC ``tm.t_uac_start`` never tells the final reply; this does. Requests that come (NOTIFY) are handed on and
+answered at once. Knows no IM and no order of messages.
 """
 
 from __future__ import annotations
@@ -36,10 +37,17 @@ REQUEST_TIMEOUT = (408, "Request Timeout")
 TOO_LARGE = (513, "Message Too Large")
 
 Done = Callable[[int, str], None]
+Answer = Callable[["Request"], tuple[int, str]]
 Headers = Iterable[tuple[str, str]]
 
 _STATUS = re.compile(rb"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\r\n")
 _BRANCH = re.compile(rb"^(?:via|v)[ \t]*:[^\r\n,]*?;[ \t]*branch[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE | re.MULTILINE)
+_REQUEST = re.compile(rb"([A-Z]+) ([^ \r\n]+) SIP/2\.0\r\n")
+_FIELD = re.compile(r"^([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*([^\r\n]*)", re.MULTILINE)
+_TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE)
+_URI = re.compile(r"<([^<>]*)>")
+_COMPACT = {"f": "from", "t": "to", "i": "call-id", "m": "contact", "v": "via"}  # RFC 3261 §7.3.3
+_ECHOED = ("via", "from", "to", "call-id", "cseq")  # RFC 3261 §8.2.6.2
 _METHOD = re.compile(rb"^cseq[ \t]*:[ \t]*[0-9]+[ \t]+([A-Z]+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -78,6 +86,43 @@ def parse_response(datagram: bytes) -> Response | None:
     return Response(int(status[1]), reason, branch[1].decode("latin-1"), method[1].decode("latin-1"))
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What matters of a request that came; ``fields``: (name in lower case, value) in order."""
+
+    method: str
+    fields: tuple[tuple[str, str], ...]
+
+    def header(self, name: str) -> str:
+        """The first one of this name, "" if there is none."""
+        return next((value for field, value in self.fields if field == name.lower()), "")
+
+    def tag(self, name: str) -> str:
+        found = _TAG.search(self.header(name))
+        return found[1] if found else ""
+
+    @property
+    def target(self) -> str:
+        """The URI in Contact, to which requests in the dialog go (RFC 3261 §12.1.2)."""
+        found = _URI.search(self.header("contact"))
+        return found[1] if found else self.header("contact").partition(";")[0]
+
+    def answer(self, status: int, reason: str) -> bytes:
+        """RFC 3261 §8.2.6."""
+        echoed = "".join(f"{name.title()}: {value}\r\n" for name, value in self.fields if name in _ECHOED)
+        return f"SIP/2.0 {status} {reason}\r\n{echoed}Content-Length: 0\r\n\r\n".encode()
+
+
+def parse_request(datagram: bytes) -> Request | None:
+    """None for what is no SIP request; folded lines (RFC 3261 §7.3.1) are not among what Kamailio writes."""
+    start = _REQUEST.match(datagram)
+    if not start:
+        return None
+    head = datagram.partition(b"\r\n\r\n")[0][start.end() :].decode("utf-8", "replace")
+    found = ((name.lower(), value.strip()) for name, value in _FIELD.findall(head))
+    return Request(start[1].decode(), tuple((_COMPACT.get(name, name), value) for name, value in found))
+
+
 @dataclass(slots=True)
 class Transaction:
     """A non-INVITE client transaction (RFC 3261 §17.1.2). ``unread``: Kamailio may not have read it yet."""
@@ -111,9 +156,25 @@ class UserAgentClient:
         self._blocked = 0
         self._unsent: deque[tuple[str, Transaction]] = deque()
         self._reading = glib.watch(opened.fileno(), glib.READ, self._readable)
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def sent_by(self) -> str:
+        """HOST:PORT of the socket, for Contact."""
+        return self._sent_by
+
+    def expect(self, call_id: str, answer: Answer) -> None:
+        """Requests of this dialog are answered with the status and reason that ``answer`` returns."""
+        self._answers[call_id] = answer
+
+    def forget(self, call_id: str) -> None:
+        """The dialog has ended: what still comes is answered with 481."""
+        self._answers.pop(call_id, None)
 
     def send(self, request_uri: str, headers: Headers, body: bytes, done: Done, method: str = "MESSAGE") -> None:
         """``headers``: From with its tag, To, and what describes the body. ``done(status, reason)`` comes later, once.
+
+        A request in a dialog brings its Call-ID and CSeq along.
 
         408 stands for no answer (RFC 3261 §8.1.3.1), 513 for more than a datagram holds. Raises BadRequest.
         """
@@ -133,13 +194,14 @@ class UserAgentClient:
 
     def _request(self, method: str, request_uri: str, branch: str, headers: Headers, body: bytes) -> bytes:
         uri = name_addr(request_uri)[1:-1]  # refuses what is no URI
+        given = list(headers)
+        own = [("Call-ID", f"{secrets.token_hex(12)}@purple"), ("CSeq", f"1 {method}")]
         block = header_block(
             [
                 ("Via", f"SIP/2.0/UDP {self._sent_by};rport;branch={branch}"),
                 ("Max-Forwards", "70"),
-                *headers,
-                ("Call-ID", f"{secrets.token_hex(12)}@purple"),
-                ("CSeq", f"1 {method}"),
+                *given,
+                *(field for field in own if field[0] not in {name for name, _ in given}),
                 ("Content-Length", str(len(body))),
             ]
         )
@@ -225,6 +287,23 @@ class UserAgentClient:
             response = parse_response(datagram)
             if response is not None:
                 self._received(response)
+            elif (request := parse_request(datagram)) is not None:
+                self._requested(request)
+
+    def _requested(self, request: Request) -> None:
+        """One that comes again is answered again: whoever takes it must not mind."""
+        if request.method == "ACK":
+            return
+        answer = self._answers.get(request.header("call-id"))
+        try:
+            status, reason = answer(request) if answer else (481, "Call/Transaction Does Not Exist")
+        except Exception:
+            logger.exception("a %s failed", request.method)
+            status, reason = 500, "Server Internal Error"
+        try:
+            self._socket.send(request.answer(status, reason))
+        except OSError as error:  # it comes again
+            logger.debug("%s: %s", self._sent_by, error.strerror)
 
     def _received(self, response: Response) -> None:
         """RFC 3261 §17.1.3: the branch and the method of CSeq; what matches nothing is a late copy."""

@@ -7,21 +7,27 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import BoardFull, State, Way
-from purple_bridge.bodies import pidf
+from purple_bridge.bodies import presence_rules
+from purple_bridge.bodies.presence_rules import Handling
 from purple_bridge.commands import (
     AccountSpec,
     Command,
+    ContactsChanged,
     Delivered,
     DeliverKept,
-    ExtendPresence,
+    EditContact,
+    ListChanged,
+    Published,
+    Registered,
+    RulesChanged,
     SendMessage,
-    SetPresence,
     Typing,
     Watch,
     decode,
@@ -30,7 +36,9 @@ from purple_bridge.commands import (
 )
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
-from purple_bridge.errors import Overloaded
+from purple_bridge.db.presence_server import StoredSubscription
+from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.errors import GatewayError, Overloaded
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
@@ -40,19 +48,24 @@ from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
-from purple_bridge.worker.account import OwnedAccount, Wanted
+from purple_bridge.worker.account import OwnedAccount
+from purple_bridge.worker.avatars import Avatars
 from purple_bridge.worker.backlog import Backlog
-from purple_bridge.worker.contacts import WatchedContact
 from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.messages import Messages, address_of
+from purple_bridge.worker.permissions import Permissions
 from purple_bridge.worker.postman import Letter, Postman
+from purple_bridge.worker.rosters import Rosters
 from purple_bridge.worker.rpc import RpcClient
 from purple_bridge.worker.sending import Sending
-from purple_bridge.worker.sip_out import PUBLISH_SECONDS, SipSender
+from purple_bridge.worker.sip_out import SipSender
+from purple_bridge.worker.store import Published as Document
 from purple_bridge.worker.store import Store
 from purple_bridge.worker.uac import UserAgentClient
+from purple_bridge.worker.wanted import ALWAYS, Publication, Wanted
+from purple_bridge.worker.watches import Watches
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +75,6 @@ POLL_SECONDS = 3.0
 EXPIRY_SECONDS = 5.0
 KEPT_EXPIRY_SECONDS = 600.0
 LOOK_SHARE = 20  # looking for new rows takes at most a twentieth of the time
-PUBLISH_INTERVAL = 1.0  # pua needs the answer to one PUBLISH before it can send the next with its ETag
-PUBLISH_AGAIN = PUBLISH_SECONDS / 2
 
 
 class Worker:
@@ -85,7 +96,7 @@ class Worker:
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
-        self._dirty: set[tuple[bytes, str]] = set()
+        self._restored = False  # what was watched before the start
         self._to_pump: set[OwnedAccount] = set()  # with messages of the commands that are being handled
         self._draining = False
 
@@ -97,13 +108,17 @@ class Worker:
         if settings.http_proxy_host:
             self._core.use_http_proxy(settings.http_proxy_host, settings.http_proxy_port)
         self._logins = LoginQueue(settings.workers)
-        self._store = Store(settings.db_url, settings.db_table)
+        self._store = Store(settings.db_url, settings.db_table, settings.gateway)
         run = Path(settings.state_dir) / "run"
-        self._sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
+        sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
+        avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
+        self._watches = Watches(sip, self._store, avatars)
+        self._rosters = Rosters(self._store, sip, self._pass_on)
         client = UserAgentClient(self._to_kamailio, settings.workers)
         shelf = Shelf(self._store, self._kept_users)
         self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept)
         self._messages = Messages(settings, self._postman, self._with_address)
+        self._permissions = Permissions(settings.authorize, client, self._store, self._messages, self._with_address)
         self._backlog = Backlog(
             self._store, settings.queue == "always", self._owns, lambda: list(self._accounts.values()), self._expired
         )
@@ -145,18 +160,41 @@ class Worker:
                 self._send(command)
             case Typing() | Delivered():
                 self._tell(command)
-            case SetPresence():
-                self._set_presence(command)
-            case ExtendPresence():
-                self._extend_presence(command)
+            case Published():
+                self._published(command)
+            case Registered():
+                self._registered(command)
             case Watch():
-                self._watch(command)
+                self._watches.watch(self._account(command.account), command)
+            case RulesChanged():
+                self._rules_changed(self._account(command.account), SipAddress.parse(command.user))
+            case ListChanged():
+                self._rosters.list_changed(command)
+            case ContactsChanged():
+                self._rosters.contacts_changed(command)
+            case EditContact():
+                self._account(command.account).edit(command)
             case DeliverKept():
                 self._postman.registered(command.sip_user)
 
+    def _pass_on(self, command: ContactsChanged | EditContact) -> None:
+        """To the worker it is for, which may be this one."""
+        workers = self._settings.workers
+        if isinstance(command, EditContact):
+            target = owner_of(*command.account.key, workers)
+        else:
+            target = keeper_of(command.user, workers)
+        if target == self._number:
+            self._handle(command)
+            return
+        try:
+            self._channels.send(target, encode(command))
+        except Overloaded as error:
+            logger.error("a contact list is not up to date: %s", error.reason)
+
     def _send(self, message: SendMessage) -> None:
         account = self._accounts.get(account_digest(message.protocol, message.ext_user))
-        if account is not None and self._answers_request(account, message):
+        if account is not None and self._permissions.answers(account, message):
             if message.stored:
                 self._store.erase_message(message.id)
         elif account is not None:
@@ -180,60 +218,57 @@ class Worker:
         elif account is not None and isinstance(command, Delivered):
             self._messages.delivered(account, command)
 
-    def _answers_request(self, account: OwnedAccount, message: SendMessage) -> bool:
-        """ "yes" or "no" to a contact that asked to see the user's presence is the answer to that."""
-        word = message.text.strip().lower()
-        key = account.contact_key(message.contact)
-        if word not in ("yes", "no") or key not in account.requests:
-            return False
-        request = account.requests.pop(key)
-        (request.authorize if word == "yes" else request.deny)()
-        logger.info("[%s] %s answered %s to %s", message.call_id, message.sip_user, word, request.who)
-        return True
+    # ------------------------------------------------------------ what SIP users want
+    def _published(self, command: Published) -> None:
+        """The presence server has accepted a PUBLISH; all that the user's phones publish now counts together."""
+        account, user = self._account(command.account), SipAddress.parse(command.user)
 
-    def _set_presence(self, command: SetPresence) -> None:
-        account = self._account(command.account)
-        show = Show(command.show)
-        presence = Presence(open=show is not Show.OFFLINE, activity=show, note=command.note)
-        account.want(command.account.sip_user, self._wanted(presence, command.expires_at))
+        def read(documents: list[Document] | None) -> None:
+            if self._accounts.get(account_digest(*command.account.key)) is account:
+                publications = _publications(command, documents or [], account.wanted.get(command.account.sip_user))
+                self._want(account, command.account.sip_user, publications, command.keep)
+
+        self._store.publications(user, read)
+
+    def _want(self, account: OwnedAccount, sip_user: str, publications: tuple[Publication, ...], keep: bool) -> None:
+        """Where publications do not decide whether the account is online, they say how it is shown."""
+        before = account.wanted.get(sip_user, self._nothing_wanted())
+        account.want(sip_user, Wanted(publications, before.here_until))
+        if keep:
+            self._keep(sip_user, account.wanted[sip_user])
+
+    def _nothing_wanted(self) -> Wanted:
+        return Wanted((), {"start": ALWAYS, "register": 0.0}.get(self._settings.connect_on))
+
+    def _registered(self, command: Registered) -> None:
+        """purple.connect_on = register: the user is there as long as a phone is registered."""
+        account, user = self._account(command.account), command.account.sip_user
+        before = account.wanted.get(user, self._nothing_wanted())
+        account.want(user, Wanted(before.publications, command.expires_at))
         if command.keep:
-            self._keep(command.account.sip_user, Wanted(presence, command.expires_at))
-
-    def _wanted(self, presence: Presence, expires_at: float) -> Wanted:
-        """With connect_on=start a phone says how the account is shown, not whether it is online."""
-        if self._always_on:
-            return Wanted(presence if presence.open else AVAILABLE)
-        return Wanted(presence, expires_at)
-
-    def _extend_presence(self, command: ExtendPresence) -> None:
-        account = self._account(command.account)
-        user = command.account.sip_user
-        if user not in account.wanted:
-            # the publication is there, so the user is: our own memory of it is what was lost
-            account.want(user, self._wanted(AVAILABLE, command.expires_at))
-        elif not self._always_on:
-            account.extend(user, command.expires_at)
-        if command.keep:
-            self._keep(user, Wanted(account.wanted[user].presence, command.expires_at))
+            self._keep(user, account.wanted[user])
 
     def _keep(self, sip_user: str, wanted: Wanted) -> None:
-        if not wanted.presence.open:
+        presence = wanted.presence
+        if not presence.open or wanted.expires_at == ALWAYS:
             self._store.delete_presence(sip_user)
             return
-        status = json.dumps({"show": wanted.presence.activity, "note": wanted.presence.note})
-        self._store.save_presence(WantedPresence(sip_user, int(wanted.expires_at), status))
+        status = {"show": presence.activity, "note": presence.note, "mood": presence.mood}
+        self._store.save_presence(WantedPresence(sip_user, int(wanted.expires_at), json.dumps(status)))
 
-    def _watch(self, command: Watch) -> None:
-        account = self._account(command.account)
-        key = account.contact_key(command.contact)
-        contact = account.watched.get(key)
-        if contact is None:
-            if command.expires_at <= time.time():
-                return
-            contact = WatchedContact(command.contact, SipAddress.parse(command.contact_uri))
-            account.watch(contact)
-        contact.watch(command.dialog, command.expires_at, time.time())
-        self._publish_soon(account, key)
+    def _rules_changed(self, account: OwnedAccount, user: SipAddress) -> None:
+        """Contacts that the user blocks now do not see him any more (RFC 8048 §5.2: the authorization is cancelled)."""
+
+        def read(documents: list[bytes] | None) -> None:
+            for document in documents or []:
+                self._withdraw(account, document)
+
+        self._store.rules(user, read)
+
+    def _withdraw(self, account: OwnedAccount, document: bytes) -> None:
+        for key, entry in (account.roster or {}).items():
+            if account.is_seen_by(key):
+                self._with_address(account, entry.name, partial(_cancel, account, entry.name, document))
 
     # ------------------------------------------------------------ accounts
     def _account(self, spec: AccountSpec) -> OwnedAccount:
@@ -274,7 +309,8 @@ class Worker:
         for spec in self._mine(rows or []):
             account = self._account(spec)
             if spec.sip_user not in account.wanted:
-                account.want(spec.sip_user, Wanted(AVAILABLE))
+                account.want(spec.sip_user, self._nothing_wanted())
+        self._restore_watches()
         done()
 
     def _restore(self, presences: list[WantedPresence] | None, done: Callable[[], None]) -> None:
@@ -286,13 +322,63 @@ class Worker:
                 for spec in self._mine(rows):
                     account = self._account(spec)
                     if user not in account.told:
-                        account.want(user, _kept(kept[user]))
+                        account.want(user, self._kept(kept[user]))
+            self._restore_watches()
             done()
 
         if kept:
             self._store.accounts_of(list(kept), sign_on)
         else:
-            done()
+            sign_on({})
+
+    def _kept(self, presence: WantedPresence) -> Wanted:
+        publication = Publication(_kept_presence(presence.status), presence.expires)
+        here_until = self._nothing_wanted().here_until
+        return Wanted((publication,), here_until if here_until is None else float(presence.expires))
+
+    # ------------------------------------------------------------ subscriptions that the presence server has kept
+    def _restore_watches(self) -> None:
+        """Once, behind the accounts: one that signs on again is not told to be offline meanwhile."""
+        if not self._restored:
+            self._restored = True
+            self._store.subscriptions(self._watches_read)
+
+    def _watches_read(self, found: list[StoredSubscription] | None) -> None:
+        """Phones keep their subscriptions over a restart of the gateway, and so does Kamailio."""
+        if found is None:
+            self._restored = False
+            return
+        read = [one for one in (_readable(subscription) for subscription in found) if one is not None]
+        keys = {address.key for _, target, watcher in read for address in (target, watcher)}
+
+        def resolved(rows: dict[str, tuple[Row, ...]] | None) -> None:
+            for subscription, target, watcher in read if rows is not None else []:
+                self._restore_watch(subscription, target, watcher, rows or {})
+
+        if keys:
+            self._store.accounts_of(sorted(keys), resolved)
+
+    def _restore_watch(
+        self,
+        subscription: StoredSubscription,
+        target: SipAddress,
+        watcher: SipAddress,
+        rows: dict[str, tuple[Row, ...]],
+    ) -> None:
+        contacts = contacts_of(target, self._settings.gateway, lambda key: rows.get(key, ()))
+        for row, contact in routes(rows.get(watcher.key, ()), contacts):
+            if not self._owns(row.protocol, row.ext_user):
+                continue
+            command = Watch(
+                spec_of(row),
+                contact.name,
+                target.uri,
+                subscription.presentity,
+                watcher.key,
+                subscription.dialog,
+                float(subscription.expires),
+            )
+            self._watches.restore(self._account(command.account), command, subscription.active)
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
@@ -301,15 +387,11 @@ class Worker:
         self._store.flush()
         if self._board.reload_requested(self._number):
             self._backlog.reload()
-        for digest, account in self._accounts.items():
+        for account in self._accounts.values():
             account.expire(now)
             if account.outbox:
                 account.sweep()
-            for key, contact in account.watched.items():
-                contact.expire(now)
-                if not contact.watched or now - contact.published_at > PUBLISH_AGAIN:
-                    self._dirty.add((digest, key))
-        self._flush(now)
+            self._watches.sweep(account, now)
 
     def _poll(self) -> None:
         """See changed rows: passwords, options, rows that are gone."""
@@ -331,9 +413,9 @@ class Worker:
 
     def _forget(self, digest: bytes, account: OwnedAccount) -> None:
         logger.info("account %s %s: its row is gone", account.protocol, account.ext_user)
-        for key in account.watched:
-            account.watched[key].dialogs.clear()
-            self._publish(account, key)
+        self._watches.end(account)
+        self._rosters.forget(account)
+        self._permissions.disconnected(account)
         account.remove()
         del self._accounts[digest]
 
@@ -348,8 +430,7 @@ class Worker:
         """Tell the SIP workers, and the watchers of the account's contacts."""
         self.way_changed(account)
         if account.state is not State.CONNECTING:
-            for key in account.watched:
-                self._publish_soon(account, key)
+            self._watches.account_changed(account)
 
     def way_changed(self, account: OwnedAccount) -> None:
         try:
@@ -397,6 +478,7 @@ class Worker:
 
     def disconnected(self, purple: Account) -> None:
         if account := self._owner(purple):
+            self._permissions.disconnected(account)
             account.disconnected()
 
     def notified(self, purple: Account | None, text: str) -> None:
@@ -425,25 +507,36 @@ class Worker:
         if account := self._owner(purple):
             self._messages.typing_changed(account, who, typing)
 
+    # ------------------------------------------------------------ contacts: who sees whom
     def authorization_requested(self, purple: Account, request: AuthorizationRequest) -> None:
-        account = self._owner(purple)
-        if account is None:
-            return
-        key = account.contact_key(request.who)
-        policy = self._settings.authorize
-        if policy == "accept" or key in account.watched:  # who is watched by the user may watch the user
-            request.authorize()
-        elif policy == "deny":
-            request.deny()
-        else:
-            account.requests[key] = request
-            question = f"{key} asks to see when you are online. Answer yes or no."
-            self._with_address(account, request.who, lambda sender: self._messages.say(account, sender, question))
+        if account := self._owner(purple):
+            self._permissions.asked(account, request)
 
     def buddy_changed(self, purple: Account, name: str) -> None:
-        account = self._owner(purple)
-        if account is not None and account.contact_key(name) in account.watched:
-            self._publish_soon(account, account.contact_key(name))
+        if account := self._owner(purple):
+            self._watches.contact_changed(account, account.contact_key(name))
+
+    def contact_granted(self, purple: Account, name: str) -> None:
+        if account := self._owner(purple):
+            key = account.contact_key(name)
+            account.granted(key)
+            self._watches.contact_changed(account, key)
+
+    def contact_refused(self, purple: Account, name: str) -> None:
+        if account := self._owner(purple):
+            key = account.contact_key(name)
+            account.refused(key)
+            self._watches.contact_changed(account, key)
+
+    def contact_left(self, purple: Account, name: str) -> None:
+        if account := self._owner(purple):
+            self._permissions.left(account, account.contact_key(name))
+
+    def roster_changed(self, purple: Account) -> None:
+        if account := self._owner(purple):
+            account.roster_changed()
+            self._rosters.changed(account)
+            self._watches.account_changed(account)
 
     # ------------------------------------------------------------ contacts
     def _with_address(self, account: OwnedAccount, name: str, done: Callable[[SipAddress], None]) -> None:
@@ -469,48 +562,6 @@ class Worker:
     def _address(self, protocol: str, key: str, rows: tuple[Row, ...]) -> SipAddress:
         """A contact with a row is known by its SIP user, any other by its address at the gateway."""
         return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(protocol, key)
-
-    # ------------------------------------------------------------ presence into SIP
-    def _publish_soon(self, account: OwnedAccount, key: str) -> None:
-        if not self._dirty:
-            glib.call_soon(lambda: self._flush(time.time()))
-        self._dirty.add((account_digest(account.protocol, account.ext_user), key))
-
-    def _flush(self, now: float) -> None:
-        """Publish what changed; what was published a moment ago waits for the next sweep."""
-        dirty, self._dirty = self._dirty, set()
-        for digest, key in dirty:
-            account = self._accounts.get(digest)
-            contact = account.watched.get(key) if account else None
-            if account is None or contact is None:
-                continue
-            if now - contact.published_at < PUBLISH_INTERVAL:
-                self._dirty.add((digest, key))
-            else:
-                self._publish(account, key)
-
-    def _publish(self, account: OwnedAccount, key: str) -> None:
-        contact, now = account.watched[key], time.time()
-        identifier = blake2b(f"{account.protocol}\0{account.ext_user}\0{key}".encode(), digest_size=12).hexdigest()
-        if not contact.watched:
-            self._sip.unpublish(contact.address, identifier)
-            contact.published = b""
-            contact.published_at = now
-            self._unwatched(account, key)
-            return
-        body = pidf.build(contact.address.uri, account.presence_of(contact.name), identifier)
-        if body != contact.published or now - contact.published_at > PUBLISH_AGAIN:
-            self._sip.publish(contact.address, identifier, body)
-            contact.published, contact.published_at = body, now
-
-    def _unwatched(self, account: OwnedAccount, key: str) -> None:
-        """Nobody watches any more; the contact stays on the IM contact list (RFC 8048 §5.3.3)."""
-        glib.call_soon(lambda: self._drop(account, key))
-
-    def _drop(self, account: OwnedAccount, key: str) -> None:
-        contact = account.watched.get(key)
-        if contact is not None and not contact.watched:
-            del account.watched[key]
 
     # ------------------------------------------------------------ purplectl
     def _ping(self, _request: dict[str, Any]) -> dict[str, Any]:
@@ -561,10 +612,61 @@ def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:
     }
 
 
-def _kept(presence: WantedPresence) -> Wanted:
+def _kept_presence(status: str) -> Presence:
     try:
-        status = json.loads(presence.status)
-        show = Show(status["show"])
-        return Wanted(Presence(open=True, activity=show, note=status["note"]), presence.expires)
-    except (ValueError, KeyError, TypeError):
-        return Wanted(AVAILABLE, presence.expires)
+        kept = json.loads(status)
+        return Presence(open=True, activity=Show(kept["show"]), note=kept["note"], mood=kept.get("mood", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return AVAILABLE
+
+
+def _publications(command: Published, documents: list[Document], before: Wanted | None) -> tuple[Publication, ...]:
+    """All that the user's phones publish, by the presence server; what the command says itself where that has nothing.
+
+    The server gives a publication another ETag with each change (RFC 3903 §4.1), so one that still has the ETag of the
+    request is one which the server has not changed yet.
+    """
+    if not documents:
+        return _said(command, before)
+    said = _presence_of(command) if command.show else None
+    return tuple(
+        Publication(said if said is not None and document.etag == command.etag else document.presence, document.expires)
+        for document in documents
+    )
+
+
+def _said(command: Published, before: Wanted | None) -> tuple[Publication, ...]:
+    """Without a look into the presence server's tables: the last PUBLISH counts."""
+    if command.show == Show.OFFLINE:
+        return ()
+    if command.show:
+        return (Publication(_presence_of(command), command.expires_at),)
+    kept = before.publications[-1:] if before else ()
+    # the publication is there, so the user is: our own memory of it is what was lost
+    return (Publication(kept[0].presence if kept else AVAILABLE, command.expires_at),)
+
+
+def _presence_of(command: Published) -> Presence:
+    show = Show(command.show)
+    idle_since = datetime.fromtimestamp(command.idle_since, UTC) if command.idle_since else None
+    return Presence(show is not Show.OFFLINE, show, command.note, idle_since, command.mood)
+
+
+def _readable(subscription: StoredSubscription) -> tuple[StoredSubscription, SipAddress, SipAddress] | None:
+    """With whom it is about, and who watches."""
+    try:
+        return subscription, SipAddress.parse(subscription.target), SipAddress.parse(subscription.watcher)
+    except GatewayError:
+        return None
+
+
+def _cancel(account: OwnedAccount, name: str, document: bytes, address: SipAddress) -> None:
+    """If the user blocks the contact."""
+    try:
+        decision = presence_rules.decide(document, address.uri)
+    except GatewayError as error:
+        logger.info("presence rules of %s: %s", account.ext_user, error.reason)
+        return
+    if decision is Handling.BLOCK and account.purple is not None:
+        logger.info("account %s: %s may not see it any more", account.ext_user, name)
+        account.purple.cancel_authorization(name)

@@ -39,3 +39,14 @@ CREATE TABLE IF NOT EXISTS `purple_queue` (
     INDEX `purple_queue_expires_idx` (`expires`)
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 INSERT INTO version (table_name, table_version) VALUES ('purple_queue', 1) ON DUPLICATE KEY UPDATE table_name = table_name;
+
+CREATE TABLE IF NOT EXISTS `purple_contact` (
+    `account` CHAR(16) NOT NULL,
+    `contact` VARCHAR(255) NOT NULL,
+    `alias` VARCHAR(255) NOT NULL,
+    `contact_groups` TEXT NOT NULL,
+    `subscription` VARCHAR(8) NOT NULL,
+    `asked` SMALLINT DEFAULT 0 NOT NULL,
+    PRIMARY KEY (`account`, `contact`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+INSERT INTO version (table_name, table_version) VALUES ('purple_contact', 1) ON DUPLICATE KEY UPDATE table_name = table_name;

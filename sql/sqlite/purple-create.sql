@@ -39,3 +39,14 @@ CREATE TABLE IF NOT EXISTS purple_queue (
 CREATE INDEX IF NOT EXISTS purple_queue_account_idx ON purple_queue (account, id);
 CREATE INDEX IF NOT EXISTS purple_queue_expires_idx ON purple_queue (expires);
 INSERT INTO version (table_name, table_version) VALUES ('purple_queue', 1) ON CONFLICT (table_name) DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS purple_contact (
+    account CHAR(16) NOT NULL,
+    contact VARCHAR(255) NOT NULL,
+    alias VARCHAR(255) NOT NULL,
+    contact_groups TEXT NOT NULL,
+    subscription VARCHAR(8) NOT NULL,
+    asked SMALLINT DEFAULT 0 NOT NULL,
+    PRIMARY KEY (account, contact)
+);
+INSERT INTO version (table_name, table_version) VALUES ('purple_contact', 1) ON CONFLICT (table_name) DO NOTHING;

@@ -1,0 +1,166 @@
+"""A SIP user's IM contacts as one list: owns the documents of the XCAP server in which phones read and change it.
+
+The accounts' lists (table ``purple_contact``) are what the IM networks say. The resource-lists document (RFC 4826)
+shows them beside whatever else the user keeps in it; the rls-services document makes it one address to subscribe to
+(RFC 4662). Must not know libpurple, or which worker owns an account. For one thread: it uses a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from purple_bridge.addresses import GatewayDomain, SipAddress, name_as_account
+from purple_bridge.bodies import resource_lists
+from purple_bridge.bodies.resource_lists import Entry
+from purple_bridge.db import contacts, presence_server
+from purple_bridge.db.account import Account as Row
+from purple_bridge.db.contacts import ListedContact
+from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES
+from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.errors import BadRequest, GatewayError
+from purple_bridge.ownership import account_digest, plugin_of
+
+LISTS, SERVICES = "resource-lists", "rls-services"
+SUFFIX = "-contacts"  # sip:USER-contacts@DOMAIN
+TRIES = 3  # a phone may write the document at the same moment
+
+
+@dataclass(frozen=True, slots=True)
+class ContactOfUser:
+    """A contact on the list of one of the user's accounts; ``address``: by which a phone knows it."""
+
+    account: Row
+    listed: ListedContact
+    address: SipAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a phone wants of an account's list: ``removed``, or there with this alias and these groups."""
+
+    account: Row
+    contact: str
+    alias: str = ""
+    groups: tuple[str, ...] = ()
+    removed: bool = False
+
+
+def service_of(user: SipAddress) -> SipAddress:
+    """The address that stands for all contacts of the user."""
+    return SipAddress(f"{user.user}{SUFFIX}", user.host)
+
+
+class ContactLists:
+    """``mapping``: used by this thread alone."""
+
+    def __init__(self, engine: Engine, mapping: Mapping, gateway: GatewayDomain) -> None:
+        self._engine, self._mapping, self._gateway = engine, mapping, gateway
+
+    def contacts_of(self, user: SipAddress) -> list[ContactOfUser]:
+        """All IM contacts of the user, by account. Raises SQLAlchemyError, DatabaseUnavailable."""
+        rows = {account_digest(row.protocol, row.ext_user).hex(): row for row in self._rows(user)}
+        listed = contacts.load(self._engine, list(rows))
+        pairs = [(rows[account], contact) for account, found in listed.items() for contact in found]
+        owners = self._mapping.accounts_for_pairs({_pair(row, contact) for row, contact in pairs})
+        found = (self._contact(row, contact, owners[_pair(row, contact)]) for row, contact in pairs)
+        return [contact for contact in found if contact is not None]
+
+    def _rows(self, user: SipAddress) -> tuple[Row, ...]:
+        return self._mapping.refresh([user.key])[user.key]
+
+    def _contact(self, row: Row, listed: ListedContact, owners: tuple[Row, ...]) -> ContactOfUser | None:
+        """A contact with a row is known by its SIP user, any other by its address at the gateway."""
+        try:
+            address = (
+                SipAddress.parse(f"sip:{owners[0].sip_user}")
+                if owners
+                else self._gateway.contact_uri(row.protocol, listed.contact)
+            )
+        except BadRequest:  # a name that cannot be written as an address cannot be reached from a phone either
+            return None
+        return ContactOfUser(row, listed, address)
+
+    # ------------------------------------------------------------ towards the phones
+    def write(self, user: SipAddress) -> bool:
+        """Make the documents what the accounts' lists say; whether they changed. Raises as ``contacts_of``."""
+        if not self._rows(user):
+            return False
+        return any([self._write_list(user), self._write_service(user)])
+
+    def _write_list(self, user: SipAddress) -> bool:
+        doc_uri = presence_server.document_uri(LISTS, user)
+        entries = _entries(self.contacts_of(user))
+        ours = {entry.uri for entry in entries}
+        for _ in range(TRIES):
+            before = presence_server.load_document(self._engine, doc_uri)
+            merged = resource_lists.merge(
+                before.body if before else None, entries, lambda uri: uri in ours or self._is_contact(uri)
+            )
+            if before and merged == before.body:
+                return False
+            if presence_server.save_document(self._engine, user, RESOURCE_LISTS, doc_uri, merged, before):
+                return True
+        return False
+
+    def _write_service(self, user: SipAddress) -> bool:
+        """Not over one that a phone has written."""
+        doc_uri = presence_server.document_uri(SERVICES, user)
+        listed = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
+        before = presence_server.load_document(self._engine, doc_uri)
+        if listed is None or (before and not before.is_ours):
+            return False
+        document = resource_lists.services(resource_lists.read(listed.body), service_of(user).uri)
+        if before and before.body == document:
+            return False
+        return presence_server.save_document(self._engine, user, RLS_SERVICES, doc_uri, document, before)
+
+    def _is_contact(self, uri: str) -> bool:
+        try:
+            return self._gateway.contact_of(uri) is not None
+        except GatewayError:
+            return False
+
+    # ------------------------------------------------------------ from the phones
+    def edits(self, user: SipAddress) -> list[Edit]:
+        """What the resource-lists document says otherwise than the accounts' lists. Raises as ``contacts_of``."""
+        document = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
+        known = {contact.address.uri: contact for contact in self.contacts_of(user)}
+        written = resource_lists.read(document.body) if document else []
+        added, changed, removed = resource_lists.diff(_entries(known.values()), written)
+        rows = self._rows(user)
+        new = [edit for entry in added for edit in self._added(rows, entry)]
+        other = [_edit(known[entry.uri], entry) for entry in changed]
+        gone = [_edit(known[entry.uri], None) for entry in removed]
+        return [*new, *other, *gone]
+
+    def _added(self, rows: tuple[Row, ...], entry: Entry) -> list[Edit]:
+        """Only an address of the gateway means an IM contact; any other is the user's own affair."""
+        if not self._is_contact(entry.uri):
+            return []
+        try:
+            found = contacts_of(SipAddress.parse(entry.uri), self._gateway, lambda _key: ())
+        except BadRequest:
+            return []
+        for row, contact in routes(rows, found):
+            return [Edit(row, contact.name, entry.display_name, entry.groups)]
+        return []
+
+
+def _pair(row: Row, listed: ListedContact) -> tuple[str, str]:
+    return row.protocol, name_as_account(plugin_of(row.protocol), row.ext_user, listed.contact)
+
+
+def _entries(found: Iterable[ContactOfUser]) -> list[Entry]:
+    """One for each address, though it may be on the lists of several accounts."""
+    entries = {one.address.uri: Entry(one.address.uri, one.listed.alias, one.listed.groups) for one in found}
+    return list(entries.values())
+
+
+def _edit(known: ContactOfUser, entry: Entry | None) -> Edit:
+    if entry is None:
+        return Edit(known.account, known.listed.contact, removed=True)
+    return Edit(known.account, known.listed.contact, entry.display_name, entry.groups)

@@ -1,0 +1,234 @@
+"""Owns the statements on the tables of Kamailio's presence server: publications, subscriptions, watchers, rules.
+
+The server itself (modules presence, presence_xml and xcap_server) writes them as well; what is written here is in its
+form. Must not know what a document says.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, delete, insert, select, true, update
+from sqlalchemy.exc import IntegrityError
+
+from purple_bridge.addresses import GATEWAY_SENDER, SipAddress
+from purple_bridge.db.tables import active_watchers, presentity, watchers, xcap
+
+EVENT = "presence"
+PRES_RULES, RESOURCE_LISTS, RLS_SERVICES = 2, 4, 8  # doc_type, xcap_callbacks.h
+ACTIVE = 1  # status, presence/subscribe.h
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedDocument:
+    """``expires``: Unix seconds."""
+
+    body: bytes
+    expires: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubscription:
+    """A dialog with the presence server; ``expires``: Unix seconds; ``dialog``: Call-ID and From tag."""
+
+    presentity: str
+    target: str
+    watcher: str
+    dialog: str
+    expires: int
+    active: bool
+
+
+# ---- publications
+
+
+def publications(engine: Engine, user: SipAddress, now: int) -> list[PublishedDocument]:
+    """What the user's phones publish at ``now`` (Unix seconds), the oldest first; nothing of the gateway's own.
+
+    Raises SQLAlchemyError.
+    """
+    table = presentity.c
+    statement = (
+        select(table.body, table.expires, table.etag)
+        .where(table.username == user.encoded_user, table.domain == user.host, table.event == EVENT)
+        .where(table.sender != GATEWAY_SENDER, table.expires > now)
+        .order_by(table.received_time, table.id)
+    )
+    with engine.connect() as connection:
+        return [PublishedDocument(bytes(row.body), row.expires, row.etag) for row in connection.execute(statement)]
+
+
+def forget_own_publications(engine: Engine) -> None:
+    """At the start: what was published before has lost its publisher, and with it its truth. Raises SQLAlchemyError."""
+    with engine.begin() as connection:
+        connection.execute(delete(presentity).where(presentity.c.sender == GATEWAY_SENDER))
+
+
+# ---- subscriptions and watchers
+
+
+def subscriptions(engine: Engine, now: int) -> list[StoredSubscription]:
+    """Every dialog about presence that has not ended at ``now`` (Unix seconds). Raises SQLAlchemyError."""
+    table = active_watchers.c
+    statement = select(active_watchers).where(table.event == EVENT, table.expires > now)
+    with engine.connect() as connection:
+        return [
+            StoredSubscription(
+                presentity=row.presentity_uri,
+                target=f"sip:{row.to_user}@{row.to_domain}",
+                watcher=f"sip:{row.watcher_username}@{row.watcher_domain}",
+                dialog=f"{row.callid};{row.from_tag}",
+                expires=row.expires,
+                active=row.status == ACTIVE,
+            )
+            for row in connection.execute(statement)
+        ]
+
+
+def admit(engine: Engine, user: SipAddress, watcher: SipAddress) -> None:
+    """``watcher`` may see ``user``, who has no rules of his own that say otherwise. Raises SQLAlchemyError."""
+    with engine.begin() as connection:
+        if not _has_rules(connection, user):
+            _set_active(connection, user.uri, watcher)
+
+
+def _set_active(connection: Connection, uri: str, watcher: SipAddress) -> None:
+    table = watchers.c
+    key = (
+        (table.presentity_uri == uri)
+        & (table.watcher_username == watcher.encoded_user)
+        & (table.watcher_domain == watcher.host)
+        & (table.event == EVENT)
+    )
+    found = connection.execute(select(table.status).where(key)).scalar()
+    if found is None:
+        _insert_watcher(connection, uri, watcher)
+    elif found != ACTIVE:
+        connection.execute(update(watchers).where(key).values(status=ACTIVE, reason=""))
+
+
+def _insert_watcher(connection: Connection, uri: str, watcher: SipAddress) -> None:
+    """Another process may do the same at this moment."""
+    row = {
+        "presentity_uri": uri,
+        "watcher_username": watcher.encoded_user,
+        "watcher_domain": watcher.host,
+        "event": EVENT,
+        "status": ACTIVE,
+        "reason": "",
+        "inserted_time": int(time.time()),
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(watchers).values(row))
+    except IntegrityError:
+        return
+
+
+def forget_watcher(engine: Engine, user: SipAddress, watcher: SipAddress) -> None:
+    """What the server remembers of a watcher that has gone; the next time it asks again. Raises SQLAlchemyError."""
+    table = watchers.c
+    statement = delete(watchers).where(
+        table.presentity_uri == user.uri,
+        table.watcher_username == watcher.encoded_user,
+        table.watcher_domain == watcher.host,
+    )
+    with engine.begin() as connection:
+        connection.execute(statement)
+
+
+# ---- documents
+
+
+def rules(engine: Engine, user: SipAddress) -> list[bytes]:
+    """The user's presence rules (RFC 5025), none where he has made none. Raises SQLAlchemyError."""
+    with engine.connect() as connection:
+        return _rules(connection, user)
+
+
+def _rules(connection: Connection, user: SipAddress) -> list[bytes]:
+    table = xcap.c
+    statement = select(table.doc).where(
+        table.username == user.encoded_user, table.domain == user.host, table.doc_type == PRES_RULES
+    )
+    return [bytes(document) for document in connection.execute(statement).scalars()]
+
+
+def _has_rules(connection: Connection, user: SipAddress) -> bool:
+    table = xcap.c
+    statement = select(table.id).where(
+        table.username == user.encoded_user, table.domain == user.host, table.doc_type == PRES_RULES
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document of the XCAP server with its ETag."""
+
+    body: bytes
+    etag: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Nobody but the gateway has written it."""
+        return self.etag.startswith(_ETAG)
+
+
+_ETAG = "purple-"
+
+
+def document_uri(auid: str, user: SipAddress) -> str:
+    """``doc_uri`` of the user's document of an application (RFC 4825 §6), as the routes name it."""
+    return f"/xcap-root/{auid}/users/{user.uri}/index"
+
+
+def load_document(engine: Engine, doc_uri: str) -> StoredDocument | None:
+    """None: there is none. Raises SQLAlchemyError."""
+    statement = select(xcap.c.doc, xcap.c.etag).where(xcap.c.doc_uri == doc_uri)
+    with engine.connect() as connection:
+        row = connection.execute(statement).first()
+        return None if row is None else StoredDocument(bytes(row.doc), row.etag)
+
+
+def save_document(
+    engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes, before: StoredDocument | None = None
+) -> bool:
+    """``before``: what it takes the place of; False where that is not there any more. Raises SQLAlchemyError.
+
+    Without ``before`` it takes the place of whatever is there.
+    """
+    values = {"doc": body, "etag": f"{_ETAG}{time.time_ns():x}"}
+    same = (xcap.c.doc_uri == doc_uri) & (xcap.c.etag == before.etag if before else true())
+    with engine.begin() as connection:
+        if connection.execute(update(xcap).where(same).values(values)).rowcount:
+            return True
+        if before is None:
+            connection.execute(insert(xcap).values({**_key(user, doc_type, doc_uri), **values}))
+        return before is None
+
+
+def _key(user: SipAddress, doc_type: int, doc_uri: str) -> dict[str, str | int]:
+    return {
+        "username": user.encoded_user,
+        "domain": user.host,
+        "doc_type": doc_type,
+        "doc_uri": doc_uri,
+        "source": 0,
+        "port": 0,
+    }
+
+
+def forget_presentity(engine: Engine, address: SipAddress) -> None:
+    """One of the gateway's own presentities: its rules and watchers. Raises SQLAlchemyError."""
+    with engine.begin() as connection:
+        connection.execute(
+            delete(xcap).where(
+                xcap.c.username == address.encoded_user,
+                xcap.c.domain == address.host,
+                xcap.c.doc_type == PRES_RULES,
+            )
+        )
+        connection.execute(delete(watchers).where(watchers.c.presentity_uri == address.uri))

@@ -1,0 +1,148 @@
+"""IM contacts that ask to see a SIP user: owns the questions that are open; knows neither XMPP nor presence rules.
+
+Each one becomes a subscription to the user's presence (RFC 8048 §5.2), so that his phones see it in presence.winfo and
+his presence rules decide. Where they do not, purple.authorize does, at last by a MESSAGE that asks for yes or no.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from purple_bridge.addresses import SipAddress
+from purple_bridge.commands import SendMessage
+from purple_bridge.libpurple.events import AuthorizationRequest
+from purple_bridge.worker.account import OwnedAccount
+from purple_bridge.worker.contacts import Permission
+from purple_bridge.worker.messages import Messages, WithAddress, address_of
+from purple_bridge.worker.sip_watch import SipWatch
+from purple_bridge.worker.store import Store
+from purple_bridge.worker.uac import UserAgentClient
+
+logger = logging.getLogger(__name__)
+
+ASK_AGAIN = 86_400.0  # seconds after which a question that nobody answered is put again
+MOST_OPEN = 10_000  # questions of one worker: contacts are strangers
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Question:
+    """``watches``: by SIP user, while the presence server has not decided for him; ``refused``: who said no."""
+
+    account: OwnedAccount
+    request: AuthorizationRequest
+    address: SipAddress
+    watches: dict[str, SipWatch] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+
+class Permissions:
+    """``policy``: the parameter purple.authorize."""
+
+    def __init__(
+        self, policy: str, client: UserAgentClient, store: Store, messages: Messages, with_address: WithAddress
+    ) -> None:
+        self._policy, self._client, self._store = policy, client, store
+        self._messages, self._with_address = messages, with_address
+        self._open: dict[Key, Question] = {}
+        self._asked: dict[Key, float] = {}  # when the user was asked in words
+
+    # ------------------------------------------------------------ what contacts do
+    def asked(self, account: OwnedAccount, request: AuthorizationRequest) -> None:
+        """RFC 8048 §5.2.1"""
+        if len(self._open) >= MOST_OPEN:
+            logger.error("account %s: too many open questions, %s is refused", account.ext_user, request.who)
+            request.deny()
+            return
+        self._with_address(account, request.who, lambda address: self._ask(account, request, address))
+
+    def _ask(self, account: OwnedAccount, request: AuthorizationRequest, address: SipAddress) -> None:
+        key = _key(account, account.contact_key(request.who))
+        self._close(key)
+        question = self._open[key] = Question(account, request, address)
+        for user in account.sip_users:
+            watch = SipWatch(self._client, address, address_of(user), self._decision(key, question, user))
+            question.watches[user] = watch
+            watch.start()
+
+    def left(self, account: OwnedAccount, key: str) -> None:
+        """The contact does not want to see the user any more (RFC 8048 §5.2.3)."""
+        self._close(_key(account, key))
+
+    def disconnected(self, account: OwnedAccount) -> None:
+        """The answers belong to the connection that is gone; the network asks again."""
+        for key in [key for key, question in self._open.items() if question.account is account]:
+            self._close(key)
+
+    # ------------------------------------------------------------ what the user decides
+    def _decision(self, key: Key, question: Question, user: str) -> Callable[[str], None]:
+        def told(state: str) -> None:
+            if self._open.get(key) is not question:
+                return
+            if state == "active":
+                self._decide(key, question, True)
+            elif state == "rejected":
+                question.refused.add(user)
+                if question.refused >= set(question.account.sip_users):
+                    self._decide(key, question, False)
+            else:
+                self._pending(key, question)
+
+        return told
+
+    def _pending(self, key: Key, question: Question) -> None:
+        """Nothing was decided yet: whoever is watched by the user may watch him, else the parameter counts."""
+        account, contact = question.account, key[2]
+        if self._policy == "accept" or contact in account.watched or account.permission(contact) is Permission.ALLOWED:
+            self._decide(key, question, True)
+        elif self._policy == "deny":
+            self._decide(key, question, False)
+        elif time.time() - self._asked.get(key, 0.0) > ASK_AGAIN:
+            self._asked[key] = time.time()
+            words = f"{contact} asks to see when you are online. Answer yes or no."
+            self._messages.say(account, question.address, words)
+
+    def answers(self, account: OwnedAccount, message: SendMessage) -> bool:
+        """ "yes" or "no" to a contact that asked is the answer to that, and no message."""
+        word = message.text.strip().lower()
+        key = _key(account, account.contact_key(message.contact))
+        question = self._open.get(key)
+        if word not in ("yes", "no") or question is None:
+            return False
+        logger.info("[%s] %s answered %s to %s", message.call_id, message.sip_user, word, question.request.who)
+        self._decide(key, question, word == "yes")
+        return True
+
+    def _decide(self, key: Key, question: Question, well: bool) -> None:
+        logger.info(
+            "account %s: %s %s see when %s is online",
+            question.account.ext_user,
+            question.request.who,
+            "may" if well else "may not",
+            ", ".join(question.account.sip_users),
+        )
+        (question.request.authorize if well else question.request.deny)()
+        self._asked.pop(key, None)
+        self._close(key)
+
+    def _close(self, key: Key) -> None:
+        question = self._open.pop(key, None)
+        for user, watch in (question.watches if question else {}).items():
+            watch.end(self._forgetter(question.address if question else None, user))
+
+    def _forgetter(self, contact: SipAddress | None, user: str) -> Callable[[], None]:
+        """Or else the presence server would go on telling the phones of a pending watcher."""
+
+        def forget() -> None:
+            if contact is not None:
+                self._store.forget_watcher(address_of(user), contact)
+
+        return forget
+
+
+def _key(account: OwnedAccount, contact: str) -> Key:
+    return account.protocol, account.ext_user, contact

@@ -1,0 +1,227 @@
+"""SIP users who watch IM contacts: owns when what is published for whom, and what the presence server is told.
+
+Knows accounts and their contacts; does not know who decides that an account signs on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+from purple_bridge.addresses import SipAddress
+from purple_bridge.bodies import pidf, presence_rules
+from purple_bridge.bodies.presence_rules import Handling
+from purple_bridge.commands import Watch
+from purple_bridge.libpurple import glib
+from purple_bridge.libpurple.events import ContactStatus, ResourcePresence
+from purple_bridge.presence import ContactPresence, Note, Resource, Show
+from purple_bridge.worker.account import OwnedAccount
+from purple_bridge.worker.avatars import Avatars
+from purple_bridge.worker.contacts import REPUBLISH, Permission, WatchedContact
+from purple_bridge.worker.sip_out import SipSender
+from purple_bridge.worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.25  # seconds between looks at what waits
+HANDLING = {Permission.ALLOWED: Handling.ALLOW, Permission.REFUSED: Handling.BLOCK}
+
+
+class Watches:
+    """What the workers' accounts show of their contacts, towards the presence server."""
+
+    def __init__(self, sip: SipSender, store: Store, avatars: Avatars) -> None:
+        self._sip, self._store, self._avatars = sip, store, avatars
+        self._dirty: dict[WatchedContact, OwnedAccount] = {}
+        self._ticking = False
+
+    # ------------------------------------------------------------ subscriptions
+    def watch(self, account: OwnedAccount, command: Watch) -> None:
+        """A SUBSCRIBE of a phone: a new one, a refresh, or the end (RFC 8048 §5.3)."""
+        now, presentity = time.time(), SipAddress.parse(command.presentity)
+        contact = account.watched.at(presentity)
+        if contact is None:
+            if command.expires_at <= now:
+                return
+            contact = self._add(account, command, presentity)
+        contact.watch(command.dialog, command.expires_at, now)
+        if command.initial and contact.watched:
+            account.ask_for(contact, again=True)
+        self.changed(account, contact)
+
+    def _add(self, account: OwnedAccount, command: Watch, presentity: SipAddress) -> WatchedContact:
+        contact = WatchedContact(
+            name=command.contact,
+            key=account.contact_key(command.contact),
+            address=SipAddress.parse(command.contact_uri),
+            presentity=presentity,
+            watcher=command.watcher,
+        )
+        account.watched.add(contact)
+        account.ask_for(contact)
+        return contact
+
+    def restore(self, account: OwnedAccount, command: Watch, allowed: bool) -> None:
+        """A dialog that the presence server kept over a restart; ``allowed``: it is active there."""
+        self.watch(account, command)
+        contact = account.watched.at(SipAddress.parse(command.presentity))
+        if contact is not None and allowed:
+            contact.told = Permission.ALLOWED
+
+    def sweep(self, account: OwnedAccount, now: float) -> None:
+        """Once a second: subscriptions that nobody refreshed, publications that are about to expire."""
+        for contact in account.watched:
+            contact.expire(now)
+            if not contact.watched or now - contact.published_at > REPUBLISH:
+                self._later(account, contact)
+
+    # ------------------------------------------------------------ what has changed
+    def changed(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        """The contact, or who watches it, may be another now."""
+        contact.changed(time.time())
+        self._later(account, contact)
+        glib.call_soon(self._flush)
+
+    def contact_changed(self, account: OwnedAccount, key: str) -> None:
+        for contact in account.watched.of(key):
+            self.changed(account, contact)
+
+    def account_changed(self, account: OwnedAccount) -> None:
+        """While it connects nothing is known: what was true last stays (RFC 3856 §6.10 would delay the truth)."""
+        for contact in account.watched:
+            self.changed(account, contact)
+
+    def end(self, account: OwnedAccount) -> None:
+        """The account is no more."""
+        for contact in account.watched:
+            self._drop(account, contact)
+
+    def _later(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        self._dirty[contact] = account
+        if not self._ticking:
+            self._ticking = True
+            glib.add_timer(TICK, self._tick)
+
+    def _tick(self) -> bool:
+        try:
+            self._flush()
+        except Exception:  # the timer must live on
+            logger.exception("presence could not be published")
+        self._ticking = bool(self._dirty)
+        return self._ticking
+
+    def _flush(self) -> None:
+        """Publish what is due; the rest stays for the next time."""
+        now = time.time()
+        for contact, account in list(self._dirty.items()):
+            if contact.due(now) and self._publish(account, contact, now):
+                self._dirty.pop(contact, None)
+
+    # ------------------------------------------------------------ into SIP
+    def _publish(self, account: OwnedAccount, contact: WatchedContact, now: float) -> bool:
+        """False: the network is about to tell what there is to publish."""
+        if account.watched.at(contact.presentity) is not contact:
+            return True
+        if not contact.watched:
+            self._drop(account, contact)
+            return True
+        permission = account.permission(contact.key)
+        if permission is Permission.REFUSED:
+            self._refuse(account, contact)
+            return True
+        if permission is Permission.PENDING and contact.told is not Permission.ALLOWED:
+            return True  # RFC 8048 §5.3.1: the subscription stays pending until the contact has decided
+        status = account.status_of(contact)
+        if status is None:
+            return False
+        self._publish_status(account, contact, status, now)
+        if permission is Permission.ALLOWED:
+            self._tell(contact, permission)
+        return True
+
+    def _publish_status(
+        self, account: OwnedAccount, contact: WatchedContact, status: ContactStatus, now: float
+    ) -> None:
+        identifier = _identifier(account, contact)
+        shown = contact_presence(status, self._icon(account, contact, status))
+        body = pidf.build(contact.address.uri, shown, identifier)
+        if body != contact.published or now - contact.published_at > REPUBLISH:
+            self._sip.publish(contact.presentity, identifier, body)
+            contact.was_published(body, now)
+
+    def _icon(self, account: OwnedAccount, contact: WatchedContact, status: ContactStatus) -> str:
+        if not status.resources or account.purple is None:
+            return ""
+        return self._avatars.url(account.purple.icon(contact.name))
+
+    def _tell(self, contact: WatchedContact, permission: Permission, then: Callable[[], None] = lambda: None) -> None:
+        """The presence server decides by presence rules (RFC 5025), so a private presentity gets such."""
+        if contact.told is permission or not contact.private:
+            then()
+            return
+        contact.told = permission
+        document, address = presence_rules.for_everybody(HANDLING[permission]), contact.presentity
+
+        def saved(well: bool) -> None:
+            if well:
+                self._sip.refresh_watchers(address, then)
+            else:
+                contact.told = Permission.UNKNOWN
+                then()
+
+        self._store.save_rules(address, document, saved)
+
+    def _refuse(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        """RFC 8048 §5.3.1: terminated, rejected. Whoever subscribes later asks the contact anew."""
+        logger.info("account %s: %s does not let %s see it", account.ext_user, contact.name, contact.watcher)
+        if not contact.private:  # a SIP user, whose presence is his own affair: his account is just not seen
+            self._publish_status(account, contact, ContactStatus(), time.time())
+            return
+        account.watched.remove(contact)
+        address, published = contact.presentity, contact.published
+        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_presentity(address))
+        if published:
+            self._sip.unpublish(address, _identifier(account, contact))
+
+    def _drop(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        """Nobody watches any more; the contact stays on the IM contact list (RFC 8048 §5.3.3)."""
+        account.watched.remove(contact)
+        self._dirty.pop(contact, None)
+        if contact.published:
+            self._sip.unpublish(contact.presentity, _identifier(account, contact))
+        if contact.private:
+            self._store.forget_presentity(contact.presentity)
+
+
+def _identifier(account: OwnedAccount, contact: WatchedContact) -> str:
+    """What pua knows the publication by."""
+    names = f"{account.protocol}\0{account.ext_user}\0{contact.key}\0{contact.presentity.uri}"
+    return blake2b(names.encode(), digest_size=12).hexdigest()
+
+
+def contact_presence(status: ContactStatus, icon: str = "") -> ContactPresence:
+    """What an IM network tells of a contact, as it is shown in SIP."""
+    return ContactPresence(
+        resources=tuple(_resource(one) for one in status.resources),
+        notes=_notes(status.notes),
+        display_name=status.alias,
+        icon=icon,
+        mood=status.mood,
+    )
+
+
+def _resource(one: ResourcePresence) -> Resource:
+    return Resource(
+        name=one.resource,
+        show=Show(one.show) if one.show else Show.AVAILABLE,
+        notes=_notes(one.notes),
+        priority=one.priority,
+        idle_since=datetime.fromtimestamp(one.idle_since, UTC) if one.idle_since else None,
+    )
+
+
+def _notes(notes: tuple[tuple[str, str], ...]) -> tuple[Note, ...]:
+    return tuple(Note(text, language) for language, text in notes if text.strip())
