@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
@@ -575,3 +577,46 @@ def test_an_account_as_a_contact(protocol: str, account: str, name: str, contact
 )
 def test_a_contact_as_an_account(protocol: str, contact: str, name: str) -> None:
     assert name_as_account(protocol, "alice@irc.example", contact) == name
+
+
+# ---- what one watcher sees of a contact
+
+
+BOB = DOMAIN.contact_uri("prpl-jabber", "bob@xmpp.example")
+
+
+def test_a_presentity_is_short_and_below_no_label() -> None:
+    """The tables of Kamailio's presence server have room for 64 characters of a user and of a domain."""
+    made = DOMAIN.presentity(DOMAIN.contact_uri("prpl-jabber", "b" * 1000 + "@xmpp.example"), "alice@example.org")
+    assert re.fullmatch(r"[0-9a-f]{32}", made.encoded_user)
+    assert made.host == DOMAIN.domain
+    assert DOMAIN.is_presentity(made)
+    assert SipAddress.parse(made.uri) == made
+
+
+def test_a_presentity_stays_the_same_over_versions() -> None:
+    """The presence server keeps subscriptions under it."""
+    made = GatewayDomain("im.example.org").presentity(
+        SipAddress.parse("sip:bob*xmpp.example@xmpp.im.example.org"), "alice@example.org"
+    )
+    assert made.uri == "sip:7ec6170a1ec73b93298f995702b43e36@im.example.org"
+
+
+@pytest.mark.parametrize("spelling", [BOB.uri, BOB.uri.upper().replace("SIP:", "sip:"), f"{BOB.uri};transport=tcp"])
+def test_every_spelling_of_a_contact_has_the_same_presentity(spelling: str) -> None:
+    expected = DOMAIN.presentity(BOB, "alice@example.org")
+    assert DOMAIN.presentity(SipAddress.parse(spelling), "alice@example.org") == expected
+
+
+@given(st.lists(st.tuples(NAMES, st.text(max_size=20)), min_size=2, max_size=2))
+def test_no_two_watchers_or_contacts_share_one(pairs: list[tuple[str, str]]) -> None:
+    seen = [
+        (SipAddress(name, "xmpp.im.example.org", encoded_user=quote(name, safe="")), watcher) for name, watcher in pairs
+    ]
+    different = {(address.uri.lower(), watcher) for address, watcher in seen}
+    assert len({DOMAIN.presentity(*pair).uri for pair in seen}) == len(different)
+
+
+@pytest.mark.parametrize("uri", [BOB.uri, "sip:alice@example.org", f"sip:x@im.{DOMAIN.domain}"])
+def test_nobody_else_has_the_address_of_a_presentity(uri: str) -> None:
+    assert not DOMAIN.is_presentity(SipAddress.parse(uri))

@@ -14,9 +14,11 @@ from purple_bridge.commands import (
     Command,
     Delivered,
     DeliverKept,
-    ExtendPresence,
+    ListChanged,
+    Published,
+    Registered,
+    RulesChanged,
     SendMessage,
-    SetPresence,
     Typing,
     Watch,
     decode,
@@ -48,9 +50,17 @@ _commands: st.SearchStrategy[Command] = st.one_of(
     ),
     st.builds(Typing, _text, _text, _text, st.booleans()),
     st.builds(Delivered, _text, _text, _text, _text),
-    st.builds(SetPresence, _specs, _text, _text, _time, st.booleans(), _text),
-    st.builds(ExtendPresence, _specs, _time, st.booleans(), _text),
-    st.builds(Watch, _specs, _text, _text, _text, _time),
+    st.builds(
+        Published,
+        account=_specs,
+        **dict.fromkeys(("user", "show", "note", "mood", "etag", "call_id"), _text),
+        **dict.fromkeys(("expires_at", "idle_since"), _time),
+        keep=st.booleans(),
+    ),
+    st.builds(Registered, _specs, _time, st.booleans(), _text),
+    st.builds(Watch, _specs, _text, _text, _text, _text, _text, _time, st.booleans()),
+    st.builds(RulesChanged, _specs, _text),
+    st.builds(ListChanged, _text, st.booleans(), st.booleans()),
     st.builds(DeliverKept, _text),
 )
 
@@ -64,9 +74,9 @@ def test_what_is_encoded_is_decoded(command: Command) -> None:
 
 def test_option_values_keep_their_type() -> None:
     options = (("on", True), ("port", 1), ("name", "1"))
-    command = ExtendPresence(AccountSpec("prpl-irc", "a", "b", options=options), 0.0)
+    command = Registered(AccountSpec("prpl-irc", "a", "b", options=options), 0.0)
     decoded = decode(encode(command))
-    assert isinstance(decoded, ExtendPresence)
+    assert isinstance(decoded, Registered)
     assert [type(value) for _, value in decoded.account.options] == [bool, int, str]
 
 
@@ -79,6 +89,7 @@ def test_option_values_keep_their_type() -> None:
         encode(SendMessage(1, "p", "e", "c", "t", "s", "i"))[:-1],
         msgspec.msgpack.encode({"type": "reboot"}),
         msgspec.msgpack.encode({"type": "message", "protocol": "p"}),
+        msgspec.msgpack.encode({"type": "presence", "account": {}, "show": "", "note": "", "expires_at": 0}),
         msgspec.msgpack.encode(
             {"type": "watch", "account": 7, "contact": "", "contact_uri": "", "dialog": "", "expires_at": 0}
         ),

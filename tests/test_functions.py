@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from purple_bridge.addresses import GatewayDomain
+from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.board import State, Way
 from purple_bridge.bodies import composing, outgoing
 from purple_bridge.bodies.content import ACCEPTED, MAX_BODY
@@ -24,9 +24,11 @@ from purple_bridge.commands import (
     Command,
     Delivered,
     DeliverKept,
-    ExtendPresence,
+    ListChanged,
+    Published,
+    Registered,
+    RulesChanged,
     SendMessage,
-    SetPresence,
     Typing,
     Watch,
     decode,
@@ -34,15 +36,13 @@ from purple_bridge.commands import (
 from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
+from purple_bridge.db.scripts import kamailio_scripts, our_scripts
 from purple_bridge.errors import Overloaded
 from purple_bridge.functions import MAX_NOT_UTF_8, PurpleFunctions
 from purple_bridge.presence import Show
 from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
-
-ROOT = Path(__file__).parent.parent
-VERSION_TABLE = "CREATE TABLE version (table_name VARCHAR(32) UNIQUE NOT NULL, table_version INTEGER NOT NULL)"
 
 ALICE, BOB, NOBODY = "sip:alice@example.org", "sip:bob@example.org", "sip:nobody@example.org"
 BOB_XMPP = "sip:bob*xmpp.example@xmpp.im.example.org"
@@ -59,11 +59,19 @@ PIDF = """<?xml version="1.0" encoding="UTF-8"?>
 <presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:alice@example.org">
 <tuple id="a"><status><basic>{basic}</basic></status><note>{note}</note></tuple></presence>"""
 
+RICH = """<?xml version="1.0" encoding="UTF-8"?>
+<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
+ xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:alice@example.org">
+<tuple id="a"><status><basic>open</basic></status><note>lunch</note></tuple>
+<dm:person id="p"><rpid:activities><rpid:away/></rpid:activities><rpid:mood><rpid:happy/></rpid:mood>
+<rpid:user-input last-input="2023-11-14T22:13:20Z">idle</rpid:user-input></dm:person></presence>"""
+
 REQUEST = {
     "$rm": "MESSAGE",
     "$fu": ALICE,
     "$tu": BOB,
     "$ru": BOB,
+    "$ou": BOB,
     "$tt": None,
     "$ft": "fromtag",
     "$ci": "call-1@host",
@@ -92,6 +100,11 @@ class Pv:
             encoded = binascii.b2a_base64(self.body or b"", newline=False).decode()
             return encoded if len(encoded) < 65_536 else None
         return self.values[name]
+
+    def sets(self, name: str, value: str) -> int:
+        assert name == "$ru"
+        self.values[name] = value
+        return 1
 
 
 class Ksr:
@@ -148,15 +161,39 @@ class Gateway:
         )
         return self.purple.handle_publish()
 
-    def subscribe(self, **values: str | None) -> int:
+    def subscription(self, **values: str | None) -> None:
+        """A SUBSCRIBE; ``ru``: its request URI, before a route rewrites it."""
         self.request(**{"rm": "SUBSCRIBE", "ru": BOB_XMPP, "Event": "presence", **values})
+        self.ksr.pv.values["$ou"] = self.ksr.pv.values["$ru"]
+
+    def subscribe(self, **values: str | None) -> int:
+        self.subscription(**values)
         return self.purple.handle_subscribe()
+
+    def prepare(self, **values: str | None) -> int:
+        self.subscription(**values)
+        return self.purple.prepare_subscribe()
 
     @property
     def commands(self) -> list[Command]:
         """What has reached the worker since the last look."""
         frames = iter(lambda: self.channels.receive(1), None)
         return [decode(frame) for frame in frames]
+
+    @property
+    def published(self) -> list[Published]:
+        """The same, where nothing else may come."""
+        commands = self.commands
+        published = [command for command in commands if isinstance(command, Published)]
+        assert published == commands
+        return published
+
+    @property
+    def watch(self) -> Watch:
+        """The command of the one subscription."""
+        (first, *_) = self.commands
+        assert isinstance(first, Watch)
+        return first
 
     @property
     def rows(self) -> list[QueueRow]:
@@ -197,7 +234,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the database of ROWS."""
     made = tmp_path_factory.mktemp("functions")
     connection = sqlite3.connect(made / "kamailio.db")
-    connection.executescript(VERSION_TABLE + ";" + (ROOT / "sql/sqlite/purple-create.sql").read_text())
+    for script in (*kamailio_scripts("sqlite", ("standard", "presence")), *our_scripts("sqlite", "purplemap")):
+        connection.executescript(";".join(script.statements))
     connection.executemany(
         "INSERT INTO purplemap (sip_user, ext_user, ext_prot, ext_pass, ext_options) VALUES (?, ?, ?, ?, ?)", ROWS
     )
@@ -209,8 +247,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _closed(gateway: Gateway) -> None:
     for end in chain.from_iterable(gateway.channels._pairs):
         end.close()
-    assert gateway.purple._mapping is not None
-    gateway.purple._mapping._engine.dispose()
+    gateway.purple._engine.dispose()
     gateway.purple._queue._connection.close()
 
 
@@ -505,39 +542,54 @@ def test_a_publication_reaches_every_account_of_the_user(gateway: Gateway, basic
     body = PIDF.format(basic=basic, note=note.replace("&", "&amp;"))
     before = time.time()
     assert gateway.publish(body, Expires="600") == 1
-    first, second = gateway.commands
-    assert isinstance(first, SetPresence)
-    assert isinstance(second, SetPresence)
+    first, second = gateway.published
     assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
-    assert (first.show, first.note, first.call_id) == (show, note, "call-1@host")
+    assert (first.show, first.note, first.etag, first.call_id) == (show, note, "", "call-1@host")
     assert before + 600 <= first.expires_at <= time.time() + 600
     assert (first.keep, second.keep) == (True, False), "one of the owners stores it"
+
+
+@pytest.mark.parametrize("address", [ALICE, "sip:Alice@EXAMPLE.org:5080;transport=tcp"])
+def test_the_user_is_named_as_the_presence_server_spells_him(gateway: Gateway, address: str) -> None:
+    assert gateway.publish(PIDF.format(basic="open", note=""), ru=address) == 1
+    expected = {ALICE: ALICE}.get(address, "sip:Alice@example.org")
+    assert {command.user for command in gateway.published} == {expected}
+
+
+def test_all_that_a_phone_says_is_passed_on(gateway: Gateway) -> None:
+    """RPID (RFC 4480): activities, moods and user-input."""
+    assert gateway.publish(RICH) == 1
+    command = gateway.published[0]
+    assert (command.show, command.note, command.mood) == (Show.AWAY, "lunch", "happy")
+    assert command.idle_since == 1_700_000_000
 
 
 @pytest.mark.parametrize(("expires", "seconds"), [(None, 3600), ("60", 60), ("soon", 3600), ("99999999999", 2**31)])
 def test_expires_has_a_default_and_an_end(gateway: Gateway, expires: str | None, seconds: int) -> None:
     assert gateway.publish(PIDF.format(basic="open", note=""), Expires=expires) == 1
-    command = gateway.commands[0]
-    assert isinstance(command, SetPresence)
-    assert command.expires_at == pytest.approx(time.time() + seconds, abs=5)
+    assert gateway.published[0].expires_at == pytest.approx(time.time() + seconds, abs=5)
 
 
 def test_a_refresh_without_a_body_extends(gateway: Gateway) -> None:
     """RFC 3903 §4.1: the state is not changed."""
-    assert gateway.publish(SIP_If_Match="etag", Expires="600", cT=None) == 1
-    first, second = gateway.commands
-    assert isinstance(first, ExtendPresence)
-    assert isinstance(second, ExtendPresence)
+    assert gateway.publish(SIP_If_Match=" etag ", Expires="600", cT=None) == 1
+    first, second = gateway.published
     assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
+    assert (first.show, first.etag) == ("", "etag")
     assert first.expires_at == pytest.approx(time.time() + 600, abs=5)
+
+
+def test_a_change_names_the_publication_it_changes(gateway: Gateway) -> None:
+    assert gateway.publish(PIDF.format(basic="open", note="now"), SIP_If_Match="etag") == 1
+    assert [(command.show, command.etag) for command in gateway.published] == [(Show.AVAILABLE, "etag")] * 2
 
 
 @pytest.mark.parametrize("body", [None, PIDF.format(basic="open", note="")])
 def test_expires_0_removes_with_or_without_a_body(gateway: Gateway, body: str | None) -> None:
     assert gateway.publish(body, SIP_If_Match="etag", Expires="0") == 1
-    command = gateway.commands[0]
-    assert isinstance(command, SetPresence)
-    assert command.show == Show.OFFLINE
+    command = gateway.published[0]
+    assert (command.show, command.etag) == (Show.OFFLINE, "etag")
+    assert command.expires_at <= time.time()
 
 
 @pytest.mark.parametrize(
@@ -586,14 +638,16 @@ def test_check_publish_only_looks(gateway: Gateway) -> None:
 def test_a_registration_signs_on_and_off_where_it_is_told_to(register_gateway: Gateway) -> None:
     register_gateway.request(tu=ALICE)
     assert register_gateway.purple.handle_register(300) == 1
-    first, _ = register_gateway.commands
-    assert isinstance(first, SetPresence)
-    assert (first.account, first.show) == (ALICE_XMPP, Show.AVAILABLE)
+    first, second = register_gateway.commands
+    assert isinstance(first, Registered)
+    assert isinstance(second, Registered)
+    assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
+    assert (first.keep, second.keep) == (True, False), "one of the owners stores it"
+    assert first.call_id == "call-1@host"
     assert first.expires_at == pytest.approx(time.time() + 300, abs=5)
     assert register_gateway.purple.handle_register(0) == 1
     first, _ = register_gateway.commands
-    assert isinstance(first, SetPresence)
-    assert first.show == Show.OFFLINE
+    assert first == Registered(ALICE_XMPP, 0.0, True, "call-1@host")
 
 
 def test_a_user_without_an_account_may_register(register_gateway: Gateway) -> None:
@@ -639,46 +693,166 @@ def test_a_registration_does_nothing_where_publish_signs_on(gateway: Gateway) ->
 # ---- SUBSCRIBE
 
 
-@pytest.mark.parametrize("presentity", [BOB, BOB_XMPP])
-def test_a_subscription_watches_the_contact(gateway: Gateway, presentity: str) -> None:
-    assert gateway.subscribe(ru=presentity, Expires="600") == 1
-    watch = gateway.commands[0]
-    assert isinstance(watch, Watch)
+def _presentity(contact: str, watcher: str = "alice@example.org") -> str:
+    return GatewayDomain("im.example.org").presentity(SipAddress.parse(contact), watcher).uri
+
+
+def test_a_contact_is_watched_under_a_presentity_of_the_watcher_alone(gateway: Gateway) -> None:
+    assert gateway.prepare() == 1
+    assert gateway.ksr.pv.get("$ru") == _presentity(BOB_XMPP)
+    assert gateway.commands == []
+
+
+def test_two_watchers_have_two_presentities_and_two_spellings_one() -> None:
+    assert _presentity(BOB_XMPP) == _presentity("sip:Bob*XMPP.example@xmpp.im.example.org")
+    assert _presentity(BOB_XMPP) != _presentity(BOB_XMPP, "bob@example.org")
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"tt": "totag"}, 1),  # in a dialog the presence server knows whom it is about
+        ({"Event": "presence.winfo"}, 1),
+        ({"Event": "dialog"}, 1),
+        ({"fu": NOBODY}, -403),
+        ({"fu": BOB}, -403),  # himself
+        ({"ru": CAROL_IRC}, -403),
+        ({"ru": "nonsense"}, -400),
+        ({"fu": "nonsense"}, -400),
+        ({"ru": "sip:a%20b@irc.im.example.org"}, -400),
+    ],
+)
+def test_a_request_that_is_not_prepared_stays_as_it_is(
+    gateway: Gateway, directory: Path, values: dict[str, str], code: int
+) -> None:
+    assert gateway.prepare(**values) == code
+    assert gateway.ksr.pv.get("$ru") == values.get("ru", BOB_XMPP)
+    assert _watchers(directory) == []
+    if code < 0:
+        assert gateway.error()[0] == -code
+
+
+def _watchers(directory: Path) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(directory / "kamailio.db")
+    try:
+        columns = "presentity_uri, watcher_username, watcher_domain, event, status"
+        return connection.execute(f"SELECT {columns} FROM watchers").fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def _no_watchers(directory: Path) -> Iterator[None]:
+    yield
+    connection = sqlite3.connect(directory / "kamailio.db")
+    with connection:
+        connection.execute("DELETE FROM watchers")
+        connection.execute("DELETE FROM xcap")
+    connection.close()
+
+
+@pytest.mark.usefixtures("_no_watchers")
+def test_a_local_user_may_watch_one_without_rules(gateway: Gateway, directory: Path) -> None:
+    """Also one whom nobody knows: the presence server finds nothing to show."""
+    assert gateway.prepare(ru=BOB) == 1
+    assert gateway.prepare(ru=BOB, fu="sip:Alice@EXAMPLE.org;transport=tcp") == 1
+    assert gateway.ksr.pv.get("$ru") == BOB
+    assert _watchers(directory) == [
+        (BOB, "alice", "example.org", "presence", 1),
+        (BOB, "Alice", "example.org", "presence", 1),
+    ]
+
+
+@pytest.mark.usefixtures("_no_watchers")
+def test_who_has_rules_lets_them_decide(gateway: Gateway, directory: Path) -> None:
+    connection = sqlite3.connect(directory / "kamailio.db")
+    with connection:
+        connection.execute(
+            "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port) "
+            "VALUES ('bob', 'example.org', '<ruleset/>', 2, '1', 0, 'u', 0)"
+        )
+    connection.close()
+    assert gateway.prepare(ru=BOB) == 1
+    assert _watchers(directory) == []
+
+
+def test_a_contact_that_watches_a_user_is_admitted_by_him_alone(gateway: Gateway, directory: Path) -> None:
+    assert gateway.prepare(fu=BOB_XMPP, ru=ALICE) == 1
+    assert _watchers(directory) == []
+
+
+@pytest.mark.usefixtures("_no_watchers")
+def test_a_database_that_cannot_be_written_refuses_the_subscription(gateway: Gateway, directory: Path) -> None:
+    gateway.purple._engine.dispose()
+    gateway.purple._engine = make_engine(f"sqlite:///{directory}/kamailio.db", timeout=0.05)
+    lock = sqlite3.connect(directory / "kamailio.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        assert gateway.prepare(ru=BOB) == -503
+        assert gateway.error()[:2] == (503, "The database does not answer")
+    finally:
+        lock.close()
+
+
+def test_a_subscription_watches_the_contact(gateway: Gateway) -> None:
+    """As the route does it: prepare_subscribe, the presence server, then its presentity."""
+    assert gateway.prepare(Expires="600") == 1
+    assert gateway.purple.handle_subscribe(_presentity(BOB_XMPP), 600) == 1
+    watch = gateway.watch
     assert watch.account == ALICE_XMPP
-    assert (watch.contact, watch.contact_uri) == ("bob@xmpp.example", presentity)
-    assert watch.dialog == "call-1@host;fromtag"
+    assert (watch.contact, watch.contact_uri) == ("bob@xmpp.example", BOB_XMPP)
+    assert (watch.presentity, watch.watcher) == (_presentity(BOB_XMPP), "alice@example.org")
+    assert (watch.dialog, watch.initial) == ("call-1@host;fromtag", True)
     assert watch.expires_at == pytest.approx(time.time() + 600, abs=5)
 
 
-def test_a_refresh_is_of_the_same_dialog_and_contact(gateway: Gateway) -> None:
-    """Within the dialog the request URI is the server's own contact; To is the presentity."""
-    assert gateway.subscribe() == 1
-    first = gateway.commands[0]
-    assert gateway.subscribe(ru="sip:127.0.0.1:5060", tu=BOB_XMPP, tt="totag") == 1
-    second = gateway.commands[0]
+def test_a_user_is_watched_under_his_own_presentity(gateway: Gateway) -> None:
+    """Also his IM contact; each of the watcher's accounts that reaches it sees it."""
+    assert gateway.subscribe(ru=BOB, Expires="600") == 1
+    first, second = gateway.commands
     assert isinstance(first, Watch)
     assert isinstance(second, Watch)
+    assert (first.account, second.account) == (ALICE_XMPP, ALICE_GTALK)
+    assert {(watch.contact, watch.contact_uri, watch.presentity) for watch in (first, second)} == {
+        ("bob@xmpp.example", BOB, BOB)
+    }
+
+
+def test_a_refresh_is_of_the_same_dialog_and_contact(gateway: Gateway) -> None:
+    """Within the dialog the request URI is the server's own contact; To is the target."""
+    presentity = _presentity(BOB_XMPP)
+    gateway.subscription()
+    assert gateway.purple.handle_subscribe(presentity, 600) == 1
+    first = gateway.watch
+    gateway.subscription(ru="sip:127.0.0.1:5060", tu=BOB_XMPP, tt="totag")
+    assert gateway.purple.handle_subscribe(presentity, 600) == 1
+    second = gateway.watch
     assert (first.dialog, first.contact, first.contact_uri) == (second.dialog, second.contact, second.contact_uri)
+    assert (first.presentity, first.initial) == (presentity, True)
+    assert (second.presentity, second.initial) == (presentity, False)
 
 
-def test_expires_0_ends_it(gateway: Gateway) -> None:
-    assert gateway.subscribe(Expires="0") == 1
-    watch = gateway.commands[0]
-    assert isinstance(watch, Watch)
-    assert watch.expires_at == 0
+def test_what_the_route_has_made_of_the_request_uri_does_not_matter(gateway: Gateway) -> None:
+    gateway.subscription()
+    gateway.ksr.pv.values["$ru"] = "sip:elsewhere@example.net"
+    assert gateway.purple.handle_subscribe(_presentity(BOB_XMPP), 600) == 1
+    assert gateway.watch.contact_uri == BOB_XMPP
+
+
+@pytest.mark.parametrize("expires", ["0", "00"])
+def test_expires_0_ends_it(gateway: Gateway, expires: str) -> None:
+    assert gateway.subscribe(Expires=expires) == 1
+    assert gateway.watch.expires_at == 0
 
 
 def test_a_route_may_say_whom_and_for_how_long(gateway: Gateway) -> None:
-    gateway.request(Event="presence", Expires="600")
+    gateway.subscription(ru=NOBODY, Expires="600")
     assert gateway.purple.handle_subscribe(BOB_XMPP, 60) == 1
-    watch = gateway.commands[0]
-    assert isinstance(watch, Watch)
-    assert watch.contact == "bob@xmpp.example"
+    watch = gateway.watch
+    assert (watch.contact, watch.contact_uri, watch.presentity) == ("bob@xmpp.example", BOB_XMPP, BOB_XMPP)
     assert watch.expires_at == pytest.approx(time.time() + 60, abs=5)
     assert gateway.purple.handle_subscribe(BOB_XMPP, 0) == 1
-    watch = gateway.commands[0]
-    assert isinstance(watch, Watch)
-    assert watch.expires_at == 0
+    assert gateway.watch.expires_at == 0
 
 
 @pytest.mark.parametrize(
@@ -701,6 +875,54 @@ def test_a_subscription_to_another_event_changes_nothing(gateway: Gateway) -> No
     assert gateway.subscribe(Event="presence.winfo") == 1
     assert gateway.subscribe(Event="dialog") == 1
     assert gateway.commands == []
+
+
+# ---- XCAP
+
+
+@pytest.mark.parametrize("auid", ["pres-rules", "org.openmobilealliance.pres-rules"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_changed_rules_reach_every_account_of_the_user(gateway: Gateway, auid: str, method: str) -> None:
+    assert gateway.purple.handle_xcap(auid, ALICE, method) == 1
+    assert gateway.commands == [RulesChanged(ALICE_XMPP, ALICE), RulesChanged(ALICE_GTALK, ALICE)]
+
+
+@pytest.mark.parametrize(
+    ("method", "conditional", "command"),
+    [
+        ("GET", 0, ListChanged(ALICE, changed=False)),
+        ("PUT", 0, ListChanged(ALICE, changed=True)),
+        ("PUT", 1, ListChanged(ALICE, changed=True, known=True)),
+        ("DELETE", 1, ListChanged(ALICE, changed=True, known=True)),
+    ],
+)
+def test_one_worker_has_the_contact_list_of_a_user(
+    gateway: Gateway, method: str, conditional: int, command: ListChanged
+) -> None:
+    assert gateway.purple.handle_xcap("resource-lists", ALICE, method, conditional) == 1
+    assert gateway.commands == [command]
+
+
+@pytest.mark.parametrize(
+    ("auid", "uri", "method", "code"),
+    [
+        ("pres-rules", ALICE, "GET", 1),
+        ("pres-rules", NOBODY, "PUT", 1),
+        ("resource-lists", NOBODY, "GET", 1),
+        ("rls-services", ALICE, "PUT", 1),
+        ("xcap-caps", ALICE, "GET", 1),
+        ("pres-rules", "nonsense", "PUT", -400),
+    ],
+)
+def test_documents_that_are_nobodys_affair(gateway: Gateway, auid: str, uri: str, method: str, code: int) -> None:
+    assert gateway.purple.handle_xcap(auid, uri, method) == code
+    assert gateway.commands == []
+
+
+def test_a_document_while_the_queue_is_full(gateway: Gateway) -> None:
+    _fill(gateway)
+    assert gateway.purple.handle_xcap("resource-lists", ALICE, "PUT") == -503
+    assert gateway.purple.handle_xcap("pres-rules", ALICE, "PUT") == -503
 
 
 # ---- the rest

@@ -32,11 +32,17 @@ def _read(**changes: Any) -> Settings:
 def test_a_file_of_an_older_version_gets_the_defaults() -> None:
     settings = _read()
     assert (settings.queue, settings.queue_ttl, settings.own_messages) == ("offline", 259_200, "mark")
+    assert settings.avatars == "off"
 
 
 def test_the_queue_is_set() -> None:
     settings = _read(queue="always", queue_ttl=60, own_messages="drop")
     assert (settings.queue, settings.queue_ttl, settings.own_messages) == ("always", 60, "drop")
+
+
+@pytest.mark.parametrize("value", ["off", "inline", "https://sip.example.org/avatars", " http://127.0.0.1:8080/a "])
+def test_pictures_are_off_or_inline_or_at_a_url(value: str) -> None:
+    assert _read(avatars=value).avatars == value.strip()
 
 
 def test_all_parameters_are_read() -> None:
@@ -80,6 +86,11 @@ def test_an_empty_parameter_is_named(name: str) -> None:
         ("queue_ttl", 0),
         ("queue_ttl", "a day"),
         ("own_messages", "keep"),
+        ("avatars", "on"),
+        ("avatars", "https://"),
+        ("avatars", "ftp://example.org/"),
+        ("avatars", "https://example.org/a b"),
+        ("avatars", "javascript:alert(1)"),
         ("db_table", "purple-map"),
         ("db_table", "1map"),
         ("db_table", "map; DROP TABLE subscriber"),

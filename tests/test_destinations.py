@@ -1,0 +1,111 @@
+"""Whom an address means, and on which of a user's accounts: a table of users, and every branch of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress
+from purple_bridge.db.account import Account
+from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.errors import BadRequest
+
+GATEWAY = GatewayDomain("im.example.org")
+
+
+def _row(number: int, protocol: str, name: str, user: str = "alice@example.org") -> Account:
+    return Account(number, user, name, protocol, None)
+
+
+XMPP = _row(1, "prpl-jabber", "alice@xmpp.example")
+GTALK = _row(2, "gtalk", "alice@gtalk.example")
+IRC = _row(3, "prpl-irc", "alice@irc.one.example")
+OTHER_IRC = _row(4, "prpl-irc", "Alice2@irc.two.example")
+OTHER = _row(5, "prpl-novell", "alice")
+ROWS = {"alice@example.org": (XMPP, GTALK, IRC), "bob@example.org": (_row(6, "prpl-jabber", "bob@xmpp.example"),)}
+
+
+def _contacts(uri: str) -> list[ImContact]:
+    return contacts_of(SipAddress.parse(uri), GATEWAY, lambda key: ROWS.get(key, ()))
+
+
+@pytest.mark.parametrize(
+    ("uri", "contacts"),
+    [
+        ("sip:bob*xmpp.example@xmpp.im.example.org", [ImContact("prpl-jabber", "bob@xmpp.example")]),
+        ("sip:carol@irc.im.example.org", [ImContact("prpl-irc", "carol")]),
+        ("sip:%23cows@irc.im.example.org", [ImContact("prpl-irc", "#cows")]),
+        ("sip:a%20b*xmpp.example@xmpp.im.example.org", [ImContact("prpl-jabber", "a b@xmpp.example")]),
+        ("sip:bob@example.org", [ImContact("prpl-jabber", "bob@xmpp.example")]),
+        ("sip:BOB@Example.org;transport=tcp", [ImContact("prpl-jabber", "bob@xmpp.example")]),
+        (
+            "sip:alice@example.org",
+            [
+                ImContact("prpl-jabber", "alice@xmpp.example"),
+                ImContact("gtalk", "alice@gtalk.example"),
+                ImContact("prpl-irc", "alice@irc.one.example"),
+            ],
+        ),
+        ("sip:nobody@example.org", []),
+        ("sip:im.example.org", []),
+        ("sip:xmpp.im.example.org", []),
+        (GATEWAY.presentity(SipAddress.parse("sip:b@xmpp.im.example.org"), "alice@example.org").uri, []),
+    ],
+)
+def test_an_address_is_a_contact_or_a_user_with_accounts(uri: str, contacts: list[ImContact]) -> None:
+    assert _contacts(uri) == contacts
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a%2Cb", ":a", "%E2%80%83a"])
+def test_a_name_that_irc_cannot_have_is_refused(name: str) -> None:
+    """RFC 2812 §2.3.1, §3.3.1: it would be several parameters or targets."""
+    with pytest.raises(BadRequest):
+        _contacts(f"sip:{name}@irc.im.example.org")
+
+
+def test_rows_are_not_asked_for_of_a_contact() -> None:
+    def fail(key: str) -> tuple[Account, ...]:
+        raise AssertionError(key)
+
+    assert contacts_of(SipAddress.parse("sip:carol@irc.im.example.org"), GATEWAY, fail)
+
+
+BOB = ImContact("prpl-jabber", "bob@xmpp.example")
+CAROL = ImContact("prpl-irc", "carol")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "contacts", "expected"),
+    [
+        ([XMPP], [BOB], [(XMPP, BOB)]),
+        ([], [BOB], []),
+        ([XMPP], [], []),
+        ([IRC, OTHER], [BOB], []),
+        # the same ext_prot in front of a kindred one, whatever the order of the rows
+        ([GTALK, XMPP], [BOB], [(XMPP, BOB), (GTALK, BOB)]),
+        ([XMPP, GTALK], [ImContact("gtalk", "b@gmail.com")], [
+            (GTALK, ImContact("gtalk", "b@gmail.com")),
+            (XMPP, ImContact("gtalk", "b@gmail.com")),
+        ]),
+        ([GTALK], [BOB], [(GTALK, BOB)]),
+        # an IRC contact is a nick on the account's own server
+        ([IRC], [CAROL], [(IRC, CAROL)]),
+        ([IRC, OTHER_IRC], [CAROL], [(IRC, CAROL), (OTHER_IRC, CAROL)]),
+        ([IRC, OTHER_IRC], [ImContact("prpl-irc", "carol@IRC.two.example")], [(OTHER_IRC, CAROL)]),
+        ([IRC], [ImContact("prpl-irc", "carol@irc.three.example")], []),
+        # nobody writes to himself
+        ([XMPP], [ImContact("prpl-jabber", "Alice@XMPP.example/phone")], []),
+        ([XMPP, GTALK], [ImContact("prpl-jabber", "alice@xmpp.example")], [
+            (GTALK, ImContact("prpl-jabber", "alice@xmpp.example")),
+        ]),
+        ([IRC], [ImContact("prpl-irc", "ALICE")], []),
+        ([OTHER_IRC], [ImContact("prpl-irc", "alice")], [(OTHER_IRC, ImContact("prpl-irc", "alice"))]),
+        ([OTHER], [ImContact("prpl-novell", "alice")], []),
+        ([OTHER], [ImContact("prpl-novell", "Alice")], [(OTHER, ImContact("prpl-novell", "Alice"))]),
+        # contact after contact
+        ([IRC, XMPP], [BOB, CAROL], [(XMPP, BOB), (IRC, CAROL)]),
+    ],
+)  # fmt: skip
+def test_accounts_that_reach_a_contact(
+    accounts: list[Account], contacts: list[ImContact], expected: list[tuple[Account, ImContact]]
+) -> None:
+    assert list(routes(iter(accounts), iter(contacts))) == expected
