@@ -6,6 +6,7 @@
 ``├─ NoContact``            404, the recipient is not a known IM contact
 ``├─ NotOnline``            480, the sender's account is not signed on
 ``├─ UnsupportedBody``      415, a content type this gateway cannot carry
+``├─ IntervalTooBrief``     423, a publication that would end at once
 ``├─ BodyTooLarge``         413
 ``└─ Overloaded``           503 with Retry-After, a worker's queue is full or its libpurple is down
 ``ConfigurationError``      a parameter is wrong: stops the start, names the parameter
@@ -44,6 +45,10 @@ class BodyTooLarge(GatewayError):
 
 class UnsupportedBody(GatewayError):
     status = 415
+
+
+class IntervalTooBrief(GatewayError):
+    status = 423
 
 
 class NotOnline(GatewayError):

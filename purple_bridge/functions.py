@@ -6,7 +6,8 @@ Every function returns 1 when the gateway took the request over, else a SIP stat
 -400  the request cannot be understood        -415  a content type the gateway cannot carry
 -403  the sender has no account on the network -480  it cannot leave now, and must not or cannot wait
 -404  the destination is no IM contact        -500  an error of the gateway itself, see the log
--413  the body is too large                   -503  a queue is full or the database does not answer
+-413  the body is too large                   -423  a publication shorter than MIN_EXPIRES (Min-Expires says so)
+                                              -503  a queue is full or the database does not answer
 
 Nothing here waits for an IM network.
 """
@@ -49,6 +50,7 @@ from purple_bridge.errors import (
     BadRequest,
     BodyTooLarge,
     GatewayError,
+    IntervalTooBrief,
     NoAccount,
     NoContact,
     NotOnline,
@@ -66,6 +68,9 @@ logger = logging.getLogger(__name__)
 
 TAKEN = 1
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
+MIN_EXPIRES = (
+    5  # seconds: RFC 3856 §6.10 lets watchers hear of a change every 5 s; kamailio.cfg, presence, says the same
+)
 PIDF_TYPE = "application/pidf+xml"
 RANKS = 1024  # processes of one Kamailio
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
@@ -183,6 +188,8 @@ class PurpleFunctions:
         error = self._error or GatewayError("Server Internal Error")
         if error.retry_after is not None:
             self._ksr.hdr.append_to_reply(f"Retry-After: {error.retry_after}\r\n")
+        if isinstance(error, IntervalTooBrief):  # RFC 3903 §6
+            self._ksr.hdr.append_to_reply(f"Min-Expires: {MIN_EXPIRES}\r\n")
         if isinstance(error, UnsupportedBody):
             # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
             self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._media_types())}\r\n")
@@ -325,6 +332,8 @@ class PurpleFunctions:
 
     def _check_publish(self) -> None:
         if self._event() == "presence":
+            if 0 < self._expires() < MIN_EXPIRES:
+                raise IntervalTooBrief("Interval Too Brief")
             self._published_presence()
 
     def _handle_publish(self) -> None:
@@ -386,19 +395,23 @@ class PurpleFunctions:
         elif not any(self._routes(watcher, self._contacts(address))):
             raise NoAccount(f"{watcher.uri} has no account on {contact.protocol}")
         else:
-            self._ksr.pv.sets("$ru", self._settings.gateway.presentity(address, watcher.key).uri)
+            presentity = self._settings.gateway.presentity(address, watcher.key)
+            # a contact that has refused a moment ago is asked anew
+            self._in_database(lambda: presence_server.forget_refusal(self._engine, presentity))
+            self._ksr.pv.sets("$ru", presentity.uri)
 
     def _admit(self, user: SipAddress, watcher: SipAddress) -> None:
-        """Every local user may watch every local user who has no presence rules of his own.
-
-        A look into the database for each new subscription; the presence server needs several.
-        """
+        """Every local user may watch every local user who has no presence rules of his own."""
         if self._settings.gateway.contact_of(watcher) is None:
-            try:
-                presence_server.admit(self._engine, user, watcher)
-            except SQLAlchemyError as error:
-                logger.error("[%s] watchers: %s", self._text("$ci"), " ".join(str(error).split())[:300])
-                raise Overloaded("The database does not answer") from error
+            self._in_database(lambda: presence_server.admit(self._engine, user, watcher))
+
+    def _in_database(self, work: Callable[[], None]) -> None:
+        """A look into the presence server's tables for each new subscription; the server itself needs several."""
+        try:
+            work()
+        except SQLAlchemyError as error:
+            logger.error("[%s] watchers: %s", self._text("$ci"), " ".join(str(error).split())[:300])
+            raise Overloaded("The database does not answer") from error
 
     def _handle_subscribe(self, uri: str, expires: int) -> None:
         if self._event() != "presence":

@@ -17,6 +17,7 @@ COMMANDS = {
     "user": "purple_bridge.cli.users",
     "account": "purple_bridge.cli.accounts",
     "queue": "purple_bridge.cli.queue",
+    "contacts": "purple_bridge.cli.contacts",
     "status": "purple_bridge.cli.status",
     "protocols": "purple_bridge.cli.protocols",
 }

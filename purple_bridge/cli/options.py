@@ -32,6 +32,7 @@ from purple_bridge.db.urls import redacted
 from purple_bridge.errors import BadRequest, ConfigurationError
 
 SETTINGS_FILE = "settings.json"
+READ_FROM_CONFIG = ("db_url", "db_table", "state_dir", "gateway_domain")
 CHECKOUT = Path(__file__).parents[2]
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SYSTEM_CONFIG = Path("/etc/kamailio/kamailio.cfg")
@@ -44,12 +45,14 @@ _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give -
 class Settings:
     """Which database, the mapping table in it, and where the running gateway has its sockets.
 
-    The parameters ``purple.db_url``, ``purple.db_table`` and ``purple.state_dir``.
+    The parameters ``purple.db_url``, ``purple.db_table``, ``purple.state_dir`` and, "" where it is not known,
+    ``purple.gateway_domain``.
     """
 
     db_url: str
     table: str
     state_dir: Path
+    gateway_domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def resolve(given: Given) -> Settings:
     if not db_url:
         raise ConfigurationError(_NO_DATABASE)
     table = given.table or saved.get("db_table") or config.get("db_table") or PURPLEMAP
-    return Settings(db_url, table, state_dir)
+    domain = saved.get("gateway_domain") or config.get("gateway_domain") or ""
+    return Settings(db_url, table, state_dir, domain)
 
 
 def _saved(state_dir: Path) -> dict[str, str]:
@@ -100,7 +104,7 @@ def _config(given: Path | None) -> dict[str, str]:
         if given:
             raise ConfigurationError(f"{given} does not exist")
         return {}
-    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in ("db_url", "db_table", "state_dir")}
+    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in READ_FROM_CONFIG}
     return {name: match[1] for name, match in found.items() if match}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from purple_bridge.addresses import GATEWAY_SENDER, SipAddress
@@ -17,7 +17,7 @@ from purple_bridge.db.tables import active_watchers, presentity, watchers, xcap
 
 EVENT = "presence"
 PRES_RULES, RESOURCE_LISTS, RLS_SERVICES = 2, 4, 8  # doc_type, xcap_callbacks.h
-ACTIVE = 1  # status, presence/subscribe.h
+ACTIVE, TERMINATED = 1, 3  # status, presence/subscribe.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,12 @@ def rules(engine: Engine, user: SipAddress) -> list[bytes]:
 
 
 def _rules(connection: Connection, user: SipAddress) -> list[bytes]:
-    table = xcap.c
-    statement = select(table.doc).where(
-        table.username == user.encoded_user, table.domain == user.host, table.doc_type == PRES_RULES
-    )
+    statement = select(xcap.c.doc).where(_rules_of(user))
     return [bytes(document) for document in connection.execute(statement).scalars()]
 
 
 def _has_rules(connection: Connection, user: SipAddress) -> bool:
-    table = xcap.c
-    statement = select(table.id).where(
-        table.username == user.encoded_user, table.domain == user.host, table.doc_type == PRES_RULES
-    )
-    return connection.execute(statement.limit(1)).first() is not None
+    return connection.execute(select(xcap.c.id).where(_rules_of(user)).limit(1)).first() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +214,31 @@ def _key(user: SipAddress, doc_type: int, doc_uri: str) -> dict[str, str | int]:
     }
 
 
-def forget_presentity(engine: Engine, address: SipAddress) -> None:
-    """One of the gateway's own presentities: its rules and watchers. Raises SQLAlchemyError."""
+# ---- the gateway's own presentities, one for each watcher and contact
+
+
+def forget_refusal(engine: Engine, address: SipAddress) -> None:
+    """Whoever subscribes now asks anew. Raises SQLAlchemyError.
+
+    Only what says no goes: the watcher may have subscribed again meanwhile.
+    """
+    table = watchers.c
+    refused = (table.presentity_uri == address.uri) & (table.status == TERMINATED)
     with engine.begin() as connection:
-        connection.execute(
-            delete(xcap).where(
-                xcap.c.username == address.encoded_user,
-                xcap.c.domain == address.host,
-                xcap.c.doc_type == PRES_RULES,
-            )
-        )
-        connection.execute(delete(watchers).where(watchers.c.presentity_uri == address.uri))
+        if connection.execute(select(table.id).where(refused).limit(1)).first() is not None:
+            connection.execute(delete(watchers).where(refused))
+            connection.execute(delete(xcap).where(_rules_of(address)))
+
+
+def forget_presentity(engine: Engine, address: SipAddress) -> None:
+    """Nobody watches it; unless somebody has subscribed at this moment. Raises SQLAlchemyError."""
+    dialogs = select(active_watchers.c.id).where(active_watchers.c.presentity_uri == address.uri)
+    with engine.begin() as connection:
+        if connection.execute(dialogs.limit(1)).first() is None:
+            connection.execute(delete(xcap).where(_rules_of(address)))
+            connection.execute(delete(watchers).where(watchers.c.presentity_uri == address.uri))
+
+
+def _rules_of(user: SipAddress) -> ColumnElement[bool]:
+    table = xcap.c
+    return (table.username == user.encoded_user) & (table.domain == user.host) & (table.doc_type == PRES_RULES)

@@ -19,6 +19,7 @@ STRINGS = (
     "authorize",
     "queue",
     "own_messages",
+    "avatars",
     "state_dir",
     "rpc_socket",
     "internal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from functools import lru_cache
+import os
 from hashlib import sha1
 from pathlib import Path
 
@@ -26,15 +26,11 @@ class Avatars:
 
     def __init__(self, mode: str, directory: Path) -> None:
         self._mode, self._directory = mode, directory
-        self._url = lru_cache(maxsize=4096)(self._make_url)
 
     def url(self, octets: bytes) -> str:
         """A data: URI (RFC 2397), a URL, or "" where there is no picture."""
-        return "" if self._mode == OFF or not octets else self._url(octets)
-
-    def _make_url(self, octets: bytes) -> str:
         kind = next((kind for start, kind in KINDS.items() if octets.startswith(start)), None)
-        if kind is None:
+        if self._mode == OFF or kind is None:
             return ""
         if self._mode == INLINE:
             too_large = len(octets) > LARGEST_INLINE
@@ -48,7 +44,9 @@ class Avatars:
         try:
             if not path.exists():
                 self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-                path.write_bytes(octets)
+                unfinished = path.with_name(f".{name}.{os.getpid()}")
+                unfinished.write_bytes(octets)
+                unfinished.replace(path)
         except OSError as error:
             logger.error("%s: %s", path, error.strerror)
             return ""

@@ -62,7 +62,9 @@ class Permissions:
 
     def _ask(self, account: OwnedAccount, request: AuthorizationRequest, address: SipAddress) -> None:
         key = _key(account, account.contact_key(request.who))
-        self._close(key)
+        if key in self._open:  # asked again: the answer goes to what was asked last
+            self._open[key].request = request
+            return
         question = self._open[key] = Question(account, request, address)
         for user in account.sip_users:
             watch = SipWatch(self._client, address, address_of(user), self._decision(key, question, user))
@@ -102,9 +104,16 @@ class Permissions:
         elif self._policy == "deny":
             self._decide(key, question, False)
         elif time.time() - self._asked.get(key, 0.0) > ASK_AGAIN:
-            self._asked[key] = time.time()
+            self._remember(key)
             words = f"{contact} asks to see when you are online. Answer yes or no."
             self._messages.say(account, question.address, words)
+
+    def _remember(self, key: Key) -> None:
+        """The oldest go first: contacts are strangers, and may be many."""
+        self._asked.pop(key, None)
+        self._asked[key] = time.time()
+        if len(self._asked) > MOST_OPEN:
+            del self._asked[next(iter(self._asked))]
 
     def answers(self, account: OwnedAccount, message: SendMessage) -> bool:
         """ "yes" or "no" to a contact that asked is the answer to that, and no message."""
@@ -130,18 +139,12 @@ class Permissions:
         self._close(key)
 
     def _close(self, key: Key) -> None:
+        """First the server forgets the watcher, or else it would tell the phones that he waits."""
         question = self._open.pop(key, None)
-        for user, watch in (question.watches if question else {}).items():
-            watch.end(self._forgetter(question.address if question else None, user))
-
-    def _forgetter(self, contact: SipAddress | None, user: str) -> Callable[[], None]:
-        """Or else the presence server would go on telling the phones of a pending watcher."""
-
-        def forget() -> None:
-            if contact is not None:
-                self._store.forget_watcher(address_of(user), contact)
-
-        return forget
+        if question is not None:
+            for user, watch in question.watches.items():
+                watch.decided()
+                self._store.forget_watcher(address_of(user), question.address, watch.end)
 
 
 def _key(account: OwnedAccount, contact: str) -> Key:

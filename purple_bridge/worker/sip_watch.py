@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 EXPIRES = 3600  # seconds, RFC 8048 §5.2.1, RFC 3856 §6.4
 REFRESH = EXPIRES - 300  # sufficiently in advance (RFC 8048 §5.2.2)
-LAST_NOTIFY = 5.0  # for the NOTIFY that ends the dialog, which may come behind the answer
+AGAIN = 30.0
+LAST_NOTIFY = 40.0  # RFC 3261, timer F and some more: how long the server may try to tell the end
 REFUSALS = (403, 489, 603)  # RFC 8048 §5.2.2; 423 and 481 say nothing about the authorization
 
 Told = Callable[[str], None]
@@ -45,21 +46,17 @@ class SipWatch:
         self._client.expect(self._call_id, self._notified)
         self._subscribe(EXPIRES, self._answered)
 
-    def end(self, done: Callable[[], None]) -> None:
-        """RFC 8048 §5.2.3: a SUBSCRIBE with Expires 0; then ``done``."""
-        if self._ended:
-            return
+    def decided(self) -> None:
+        """``told`` is not called any more."""
         self._ended = True
         self._stop_timer()
 
-        def over(_status: int, _reason: str) -> None:
-            glib.add_timer(LAST_NOTIFY, lambda: self._client.forget(self._call_id))
-            done()
-
+    def end(self) -> None:
+        """RFC 8048 §5.2.3: a SUBSCRIBE with Expires 0; the last NOTIFY may come behind the answer."""
+        self.decided()
         if self._remote_tag:
-            self._subscribe(0, over)
-        else:
-            glib.call_soon(lambda: over(0, ""))
+            self._subscribe(0, lambda _status, _reason: None)
+        glib.add_timer(LAST_NOTIFY, lambda: self._client.forget(self._call_id))
 
     def _subscribe(self, expires: int, done: Callable[[int, str], None]) -> None:
         self._cseq += 1
@@ -79,7 +76,8 @@ class SipWatch:
             self._client.send(self._target, headers, b"", done, method="SUBSCRIBE")
         except BadRequest as error:
             logger.warning("%s cannot watch %s: %s", self._contact.uri, self._user.uri, error)
-            done(400, str(error))
+            reason = str(error)
+            glib.call_soon(lambda: done(400, reason))
 
     def _answered(self, status: int, reason: str) -> None:
         if self._ended:
@@ -116,10 +114,17 @@ class SipWatch:
         return 200, "OK"
 
     def _terminated(self, rejected: bool) -> None:
+        """RFC 6665 §4.1.3: for any other reason the watcher may subscribe again, after a while."""
         self._stop_timer()
         self._remote_tag = ""
         if rejected:
             glib.call_soon(lambda: self._tell("rejected"))
+        else:
+            self._timer = glib.add_timer(AGAIN, self._again)
+
+    def _again(self) -> None:
+        self._timer = 0
+        self.start()
 
     def _tell(self, state: str) -> None:
         if not self._ended:

@@ -107,8 +107,12 @@ class Store:
     def forget_presentity(self, presentity: SipAddress) -> None:
         self._run(lambda: presence_server.forget_presentity(self._engine, presentity), _nothing)
 
-    def forget_watcher(self, user: SipAddress, watcher: SipAddress) -> None:
-        self._run(lambda: presence_server.forget_watcher(self._engine, user, watcher), _nothing)
+    def forget_refusal(self, presentity: SipAddress) -> None:
+        self._run(lambda: presence_server.forget_refusal(self._engine, presentity), _nothing)
+
+    def forget_watcher(self, user: SipAddress, watcher: SipAddress, done: Callable[[], None]) -> None:
+        """``done`` comes also when the database fails."""
+        self._run(lambda: presence_server.forget_watcher(self._engine, user, watcher), lambda _result: done())
 
     # ------------------------------------------------------------ contact lists
     def save_contacts(self, account: str, contacts: list[ListedContact], done: Callable[[bool | None], None]) -> None:

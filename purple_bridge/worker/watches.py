@@ -43,26 +43,16 @@ class Watches:
         """A SUBSCRIBE of a phone: a new one, a refresh, or the end (RFC 8048 §5.3)."""
         now, presentity = time.time(), SipAddress.parse(command.presentity)
         contact = account.watched.at(presentity)
-        if contact is None:
-            if command.expires_at <= now:
-                return
-            contact = self._add(account, command, presentity)
+        if contact is None and command.expires_at <= now:
+            return
+        new = contact is None
+        contact = contact or _watched_contact(account, command, presentity)
         contact.watch(command.dialog, command.expires_at, now)
-        if command.initial and contact.watched:
-            account.ask_for(contact, again=True)
+        if new:
+            account.watched.add(contact)
+        if contact.watched and (new or command.initial):
+            account.ask_for(contact, again=command.initial)
         self.changed(account, contact)
-
-    def _add(self, account: OwnedAccount, command: Watch, presentity: SipAddress) -> WatchedContact:
-        contact = WatchedContact(
-            name=command.contact,
-            key=account.contact_key(command.contact),
-            address=SipAddress.parse(command.contact_uri),
-            presentity=presentity,
-            watcher=command.watcher,
-        )
-        account.watched.add(contact)
-        account.ask_for(contact)
-        return contact
 
     def restore(self, account: OwnedAccount, command: Watch, allowed: bool) -> None:
         """A dialog that the presence server kept over a restart; ``allowed``: it is active there."""
@@ -182,7 +172,7 @@ class Watches:
             return
         account.watched.remove(contact)
         address, published = contact.presentity, contact.published
-        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_presentity(address))
+        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_refusal(address))
         if published:
             self._sip.unpublish(address, _identifier(account, contact))
 
@@ -194,6 +184,16 @@ class Watches:
             self._sip.unpublish(contact.presentity, _identifier(account, contact))
         if contact.private:
             self._store.forget_presentity(contact.presentity)
+
+
+def _watched_contact(account: OwnedAccount, command: Watch, presentity: SipAddress) -> WatchedContact:
+    return WatchedContact(
+        name=command.contact,
+        key=account.contact_key(command.contact),
+        address=SipAddress.parse(command.contact_uri),
+        presentity=presentity,
+        watcher=command.watcher,
+    )
 
 
 def _identifier(account: OwnedAccount, contact: WatchedContact) -> str:
