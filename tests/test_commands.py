@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from purple_bridge.commands import (
     AccountSpec,
     Command,
+    ContactsChanged,
     Delivered,
     DeliverKept,
+    EditContact,
     ListChanged,
     Published,
     Registered,
@@ -61,6 +63,8 @@ _commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Watch, _specs, _text, _text, _text, _text, _text, _time, st.booleans()),
     st.builds(RulesChanged, _specs, _text),
     st.builds(ListChanged, _text, st.booleans(), st.booleans()),
+    st.builds(ContactsChanged, _text),
+    st.builds(EditContact, _specs, _text, _text, st.lists(_text, max_size=3).map(tuple), st.booleans()),
     st.builds(DeliverKept, _text),
 )
 

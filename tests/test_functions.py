@@ -732,6 +732,22 @@ def test_a_request_that_is_not_prepared_stays_as_it_is(
         assert gateway.error()[0] == -code
 
 
+@pytest.mark.usefixtures("_no_watchers")
+def test_a_contact_that_has_refused_is_asked_anew(gateway: Gateway, directory: Path) -> None:
+    """RFC 8048 §5.3.1: what the presence server remembers of the refusal goes; of another's nothing."""
+    connection = sqlite3.connect(directory / "kamailio.db")
+    with connection:
+        for uri in (_presentity(BOB_XMPP), _presentity(CAROL_IRC)):
+            connection.execute(
+                "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, inserted_time) "
+                "VALUES (?, 'alice', 'example.org', 'presence', 3, 0)",
+                (uri,),
+            )
+    connection.close()
+    assert gateway.prepare() == 1
+    assert [row[0] for row in _watchers(directory)] == [_presentity(CAROL_IRC)]
+
+
 def _watchers(directory: Path) -> list[tuple[Any, ...]]:
     connection = sqlite3.connect(directory / "kamailio.db")
     try:

@@ -170,6 +170,30 @@ def test_a_refusal_is_logged_with_what_it_was_about(
     assert "MESSAGE abc to sip:bob@example.org: Kamailio refused it: 500 no memory" in caplog.text
 
 
+def test_numbers_stay_numbers(client: RpcClient, server: Receiver) -> None:
+    """presence.refreshWatchers takes its last parameter as nothing else."""
+    client.call("presence.refreshWatchers", ["sip:bob@example.org", "presence", 0], "watchers")
+    run_until(server.read, "the call")
+    assert server.received[0]["params"] == ["sip:bob@example.org", "presence", 0]
+
+
+@pytest.mark.parametrize("answer", [{"result": {}}, {"error": {"code": 500, "message": "no memory"}}])
+def test_done_comes_with_the_answer_whatever_it_is(client: RpcClient, server: Receiver, answer: dict[str, Any]) -> None:
+    done: list[str] = []
+    for name in ("first", "second"):
+        client.call("the.method", [name], name, partial(done.append, name))
+    run_until(lambda: server.read() == 2, "the calls")
+    assert done == [], "Kamailio has not answered yet"
+    client.call("the.method", ["third"], "third")
+    run_until(lambda: server.read(answer=answer) == 3, "the third call")
+    run_for(0.05)
+    assert done == [], "that was the answer to another call"
+    for call in server.received[:2]:
+        server.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], **answer}).encode(), client._own)
+    run_until(lambda: len(done) == 2, "both answers")
+    assert done == ["first", "second"]
+
+
 @pytest.mark.parametrize("datagram", [b"garbage", b"[]", b'{"id": "x"}', b"", b"\xff"])
 def test_an_answer_that_cannot_be_read_harms_nothing(
     client: RpcClient, server: Receiver, own: Path, datagram: bytes, caplog: pytest.LogCaptureFixture

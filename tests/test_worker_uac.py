@@ -13,7 +13,8 @@ import pytest
 from purple_bridge.errors import BadRequest
 from purple_bridge.libpurple import glib
 from purple_bridge.worker import uac
-from purple_bridge.worker.uac import UserAgentClient, open_socket, parse_response
+from purple_bridge.worker.uac import UserAgentClient, open_socket, parse_request, parse_response
+from tests.agents.sip import Response, parse
 from tests.loops import run_for, run_until
 from tests.sip_listener import Listener
 
@@ -203,6 +204,146 @@ def test_compact_and_folded_forms() -> None:
         b"cseq :  7   MESSAGE\r\n\r\nVia: SIP/2.0/UDP h;branch=other"
     )
     assert response == uac.Response(200, "ä", "z9hG4bKx", "MESSAGE")
+
+
+# ---- requests that come
+
+
+NOTIFY = """\
+NOTIFY sip:carol@127.0.0.1:{port} SIP/2.0
+Via: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKfirst
+Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKsecond
+Max-Forwards: 70
+f: "Alice ;tag=no" <sip:alice@example.org>;tag=theirs
+TO  :  <sip:carol@xmpp.im.example.org> ; Tag = ours
+i:call-1@purple
+CSeq: 7 NOTIFY
+m: <sip:server@127.0.0.1:5070;transport=udp>;expires=60
+Event: presence
+Subscription-State: active;expires=3600
+Content-Length: 4
+
+a: b""".replace("\n", "\r\n")
+
+
+def test_a_request_is_read() -> None:
+    """Compact names (RFC 3261 §7.3.3), names in any case, white space around the colon (§7.3.1)."""
+    request = parse_request(NOTIFY.encode())
+    assert request is not None
+    assert request.method == "NOTIFY"
+    assert request.header("Call-ID") == request.header("call-id") == "call-1@purple"
+    assert request.header("subscription-state") == "active;expires=3600"
+    assert request.tag("to") == "ours"
+    assert request.target == "sip:server@127.0.0.1:5070;transport=udp"
+    assert (request.header("a"), request.header("Subject"), request.tag("cseq")) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("contact", "target"),
+    [
+        ("sip:a@b;expires=60", "sip:a@b"),
+        ('"A" <sip:a@b;lr>;expires=60', "sip:a@b;lr"),
+        ("*", "*"),
+        ("", ""),
+    ],
+)
+def test_the_remote_target(contact: str, target: str) -> None:
+    request = parse_request(f"NOTIFY sip:a SIP/2.0\r\nContact: {contact}\r\n\r\n".encode())
+    assert request is not None
+    assert request.target == target
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"SIP/2.0 200 OK\r\nVia: x\r\n\r\n",
+        b"NOTIFY sip:a@b SIP/3.0\r\n\r\n",
+        b"notify sip:a@b SIP/2.0\r\n\r\n",
+        b"NOTIFY SIP/2.0\r\n\r\n",
+        b"\0NOTIFY sip:a@b SIP/2.0\r\n\r\n",
+    ],
+)
+def test_what_is_no_request(datagram: bytes) -> None:
+    assert parse_request(datagram) is None
+
+
+def _answers(listener: Listener) -> list[Response]:
+    listener.read()
+    return [read for read in map(parse, listener.datagrams) if isinstance(read, Response)]
+
+
+def _asked(listener: Listener, opened: socket.socket, *changes: tuple[str, str]) -> Response:
+    """The answer to NOTIFY with ``changes``."""
+    text = NOTIFY
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    before = len(_answers(listener))
+    listener.client = opened.getsockname()
+    listener.send(text.encode())
+    run_until(lambda: len(_answers(listener)) > before, "the answer")
+    return _answers(listener)[-1]
+
+
+@pytest.mark.usefixtures("client")
+def test_a_request_in_an_unknown_dialog_is_481(listener: Listener, opened: socket.socket) -> None:
+    answer = _asked(listener, opened)
+    assert (answer.status, answer.reason) == (481, "Call/Transaction Does Not Exist")
+
+
+def test_an_answer_brings_back_what_belongs_to_the_transaction(
+    client: UserAgentClient, listener: Listener, opened: socket.socket
+) -> None:
+    """RFC 3261 §8.2.6.2: all Via in their order, From, To, Call-ID and CSeq."""
+    seen: list[uac.Request] = []
+
+    def notified(request: uac.Request) -> tuple[int, str]:
+        seen.append(request)
+        return 200, "OK"
+
+    client.expect("call-1@purple", notified)
+    answer = _asked(listener, opened)
+    assert (answer.status, answer.reason, answer.body) == (200, "OK", b"")
+    assert [via.rpartition("=")[2] for via in answer.headers.get_all("Via")] == ["z9hG4bKfirst", "z9hG4bKsecond"]
+    assert answer.headers["From"] == '"Alice ;tag=no" <sip:alice@example.org>;tag=theirs'
+    assert answer.headers["To"] == "<sip:carol@xmpp.im.example.org> ; Tag = ours"
+    assert (answer.headers["Call-ID"], answer.headers["CSeq"]) == ("call-1@purple", "7 NOTIFY")
+    assert "Event" not in answer.headers
+    assert _asked(listener, opened).status == 200, "one that comes again is answered again"
+    assert len(seen) == 2
+    client.forget("call-1@purple")
+    client.forget("call-1@purple")
+    assert _asked(listener, opened).status == 481
+
+
+def test_a_failure_of_our_own_is_500_and_logged(
+    client: UserAgentClient, listener: Listener, opened: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_request: uac.Request) -> tuple[int, str]:
+        raise ValueError("the cow is ill")
+
+    client.expect("call-1@purple", fail)
+    assert _asked(listener, opened).status == 500
+    assert "the cow is ill" in caplog.text
+
+
+def test_ack_is_never_answered(client: UserAgentClient, listener: Listener, opened: socket.socket) -> None:
+    listener.client = opened.getsockname()
+    listener.send(NOTIFY.replace("NOTIFY", "ACK").encode())
+    assert _asked(listener, opened).headers["CSeq"] == "7 NOTIFY"
+    assert len(_answers(listener)) == 1
+    assert client.waiting == 0
+
+
+def test_a_request_in_a_dialog_brings_its_call_id_along(client: UserAgentClient, listener: Listener) -> None:
+    """RFC 3261 §12.2.1.1"""
+    dialog = [("Call-ID", "call-1@purple"), ("CSeq", "7 SUBSCRIBE")]
+    client.send(ALICE, [*HEADERS[:2], *dialog], b"", Answers().done, method="SUBSCRIBE")
+    (request,) = listener.wait(1)
+    assert request.headers.get_all("Call-ID") == ["call-1@purple"]
+    assert request.headers.get_all("CSeq") == ["7 SUBSCRIBE"]
 
 
 def test_what_the_receiver_has_no_room_for_waits(client: UserAgentClient, listener: Listener) -> None:
