@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from xml.etree import ElementTree as ET
 
 from tests.agents.dialog import Dialog
 from tests.agents.inbox import Inbox
 from tests.agents.pidf import Presence, parse_notify
 from tests.agents.sip import Headers, Request, Response, parameter
+
+WATCHERINFO = "{urn:ietf:params:xml:ns:watcherinfo}"
 
 
 class Sender(Protocol):
@@ -34,6 +37,12 @@ class Notify:
     def presence(self) -> Presence | None:
         """The presence document, or None for a NOTIFY without a body."""
         return parse_notify(self.body) if self.body else None
+
+    @property
+    def watchers(self) -> dict[str, str]:
+        """Of a NOTIFY of presence.winfo (RFC 3858): status by URI; of one without a body nobody."""
+        root = ET.fromstring(self.body) if self.body else ET.Element("nobody")
+        return {(one.text or "").strip(): one.get("status", "") for one in root.iter(f"{WATCHERINFO}watcher")}
 
 
 class Subscription:

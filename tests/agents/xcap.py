@@ -5,10 +5,23 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass
+from xml.sax.saxutils import quoteattr
 
 from tests.agents.sip import challenge
 
 TIMEOUT = 10.0
+POLICY, RULES = "urn:ietf:params:xml:ns:common-policy", "urn:ietf:params:xml:ns:pres-rules"
+
+
+def rules_document(*rules: tuple[str, str]) -> str:
+    """RFC 5025: for each (SIP URI, handling) one rule; handling is allow, block, polite-block or confirm."""
+    written = "".join(
+        f'<rule id="r{place}"><conditions><identity><one id={quoteattr(uri)}/></identity></conditions>'
+        f"<actions><pr:sub-handling>{handling}</pr:sub-handling></actions><transformations/></rule>"
+        for place, (uri, handling) in enumerate(rules)
+    )
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    return f'{head}<ruleset xmlns="{POLICY}" xmlns:pr="{RULES}">{written}</ruleset>'
 
 
 @dataclass(frozen=True)
