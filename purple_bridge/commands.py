@@ -96,9 +96,9 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     """A phone of the SIP user has published, refreshed or removed its presence (RFC 3903 §4.1).
 
     ``user``: whose presence, as the presence server spells it. ``show``, ``note``, ``idle_since`` (Unix seconds, 0:
-    active) and ``mood``: what it says itself, ``show`` "" for a refresh, which says nothing. ``etag``: of the
-    publication it changes, "" for a new one. ``expires_at``: Unix seconds. ``keep``: this owner stores it for the next
-    start.
+    active), ``mood``, ``priority`` and ``language``: what it says itself, ``show`` "" for a refresh, which says
+    nothing. ``etag``: of the publication it changes, "" for a new one. ``expires_at``: Unix seconds. ``keep``: this
+    owner stores it for the next start.
     """
 
     account: AccountSpec
@@ -108,6 +108,8 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     note: str = ""
     idle_since: float = 0.0
     mood: str = ""
+    priority: int | None = None
+    language: str = ""
     etag: str = ""
     keep: bool = False
     call_id: str = ""

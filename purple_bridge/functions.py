@@ -351,6 +351,8 @@ class PurpleFunctions:
                 note=presence.note if presence else "",
                 idle_since=presence.idle_since.timestamp() if presence and presence.idle_since else 0.0,
                 mood=presence.mood if presence else "",
+                priority=presence.priority if presence else None,
+                language=presence.language if presence else "",
                 etag=self._text("$hdr(SIP-If-Match)").strip(),
                 keep=place == 0,
                 call_id=self._text("$ci"),

@@ -1,6 +1,9 @@
-"""Owns the repair of Kamailio's module rls on SQLite, where it ends its process at the first NOTIFY, and loses changes.
+"""Owns the repair of Kamailio's module rls, which on SQLite ends its process at the first NOTIFY, and loses contacts.
 
-rls asks the database module for functions that db_sqlite does not have:
+On every database: rls reads the contacts of a list as if they came in the order of their addresses, does not ask for that
+order, and leaves out those that come late. Here it is asked for.
+
+On SQLite rls wants functions that db_sqlite does not have:
 
 - "replace"; without it rls calls "affected rows", which is missing too. "insert" can stand for it, since the table of
   ``db/scripts.py`` lets a row take the place of an older one: the arguments that are left over do no harm to C.
@@ -13,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Callable
 from ctypes import POINTER, c_int, c_void_p
 from pathlib import Path
 from typing import ClassVar
@@ -22,8 +26,10 @@ from purple_bridge.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 # places in Kamailio's db_func_t, in pointers
-INIT, CLOSE, INSERT, DELETE, UPDATE, REPLACE = 2, 4, 9, 10, 11, 12
-START, END, ABORT, LAST = 18, 19, 20, 22
+INIT, CLOSE, QUERY, INSERT, DELETE, UPDATE, REPLACE = 2, 4, 5, 9, 10, 11, 12
+START, END, ABORT, QUERY_LOCK, LAST = 18, 19, 20, 21, 22
+DATABASE_MODULES = ("db_sqlite", "db_mysql", "db_postgres")
+IN_MEMORY = b"sqlite:///:memory:"
 SQLITE_OK = 0
 FAILED = -1
 
@@ -31,12 +37,15 @@ _Functions = c_void_p * (LAST + 1)
 _Extension = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
 _Start = ctypes.CFUNCTYPE(c_int, c_void_p, c_int)
 _Finish = ctypes.CFUNCTYPE(c_int, c_void_p)
+_Query = ctypes.CFUNCTYPE(c_int, *[c_void_p] * 5, c_int, c_int, c_void_p, c_void_p)
+_AnyQuery = Callable[..., int]
+_kept: list[_AnyQuery] = []  # rls keeps the addresses of functions, so they must stay alive
 
 
 class _Str(ctypes.Structure):
     """Kamailio's ``str``."""
 
-    _fields_: ClassVar = [("s", c_void_p), ("len", c_int)]
+    _fields_: ClassVar = [("s", ctypes.c_char_p), ("len", c_int)]
 
 
 class _Opened(ctypes.Structure):
@@ -48,24 +57,55 @@ class _Opened(ctypes.Structure):
 class _Connection(ctypes.Structure):
     """``db1_con_t``."""
 
-    _fields_: ClassVar = [("table", c_void_p), ("opened", POINTER(_Opened))]
+    _fields_: ClassVar = [("table", c_void_p), ("quote", c_void_p), ("opened", POINTER(_Opened))]
 
 
-def make_rls_replace() -> None:
-    """Give rls what it needs. Call it before the fork, behind the start of the modules, on SQLite only.
+def repair_rls() -> None:
+    """Call it before the fork, behind the start of the modules. Does nothing without rls.
 
-    Does nothing without rls. Raises ConfigurationError if Kamailio is not as it is known.
+    Raises ConfigurationError if Kamailio is not as it is known.
     """
-    rls, module = _loaded("rls.so"), _loaded("db_sqlite.so")
-    if rls is None or module is None:
+    rls = _loaded("rls.so")
+    if rls is None:
         return
     for name in ("rlpres_dbf", "rls_dbf"):
         functions = _Functions.in_dll(rls, name)
-        known = {INSERT: "db_sqlite_insert", DELETE: "db_sqlite_delete", UPDATE: "db_sqlite_update"}
-        if any(functions[place] != _address(module, symbol) for place, symbol in known.items()):
-            raise ConfigurationError("this Kamailio's module rls cannot work with SQLite: use another database")
-        _check_handle(functions, _Str.in_dll(rls, "rlpres_db_url"))
-        _complete(functions)
+        if _module_of(functions) == "db_sqlite":
+            _check_handle(functions)
+            _complete(functions)
+    _sort(_Functions.in_dll(rls, "rlpres_dbf"), ctypes.addressof(_Str.in_dll(rls, "str_resource_uri_col")))
+
+
+make_rls_replace = repair_rls
+
+
+def _module_of(functions: ctypes.Array[c_void_p]) -> str:
+    """The database module whose functions these are, which shows at the same time that they are where they should be."""
+    for module in DATABASE_MODULES:
+        library = _loaded(f"{module}.so")
+        if library and functions[INSERT] == _address(library, f"{module}_insert"):
+            known = {QUERY: "query", DELETE: "delete", UPDATE: "update"}
+            if all(functions[place] == _address(library, f"{module}_{name}") for place, name in known.items()):
+                return module
+    raise ConfigurationError("this Kamailio's module rls is unknown to the gateway, and would lose contacts of a list")
+
+
+def _sort(functions: ctypes.Array[c_void_p], column: int) -> None:
+    """Queries that want no order get the one of ``column``, the address of a ``str``."""
+    for place in (QUERY, QUERY_LOCK):
+        if functions[place] is not None:
+            query = _sorted(_Query(functions[place] or 0), column)
+            _kept.append(query)
+            functions[place] = ctypes.cast(query, c_void_p).value
+
+
+def _sorted(original: _AnyQuery, column: int) -> _AnyQuery:
+    def query(*arguments: int | None) -> int:
+        *first, order, result = arguments
+        answer: int = original(*first, order or column, result)
+        return answer
+
+    return _Query(query)
 
 
 def _complete(functions: ctypes.Array[c_void_p]) -> None:
@@ -76,8 +116,8 @@ def _complete(functions: ctypes.Array[c_void_p]) -> None:
             functions[place] = ctypes.cast(function, c_void_p).value
 
 
-def _check_handle(functions: ctypes.Array[c_void_p], url: _Str) -> None:
-    """A connection is opened as rls does it, and SQLite asked for its handle: it is where it is looked for."""
+def _check_handle(functions: ctypes.Array[c_void_p]) -> None:
+    """A connection is opened as rls does it, and SQLite tells its handle: it is where it is looked for."""
     seen: list[int | None] = []
 
     def remember(handle: int | None, _message: int | None, _api: int | None) -> int:
@@ -87,9 +127,10 @@ def _check_handle(functions: ctypes.Array[c_void_p], url: _Str) -> None:
     extension, library = _Extension(remember), _sqlite()
     library.sqlite3_auto_extension(extension)
     connect = ctypes.CFUNCTYPE(POINTER(_Connection), POINTER(_Str))(functions[INIT] or 0)
-    connection = connect(ctypes.byref(url))
+    connection = connect(_Str(IN_MEMORY, len(IN_MEMORY)))
     library.sqlite3_cancel_auto_extension(extension)
-    if not connection or not seen or connection.contents.opened.contents.handle != seen[-1]:
+    opened = connection.contents.opened if connection else None
+    if not opened or not seen or opened.contents.handle != seen[-1]:
         raise ConfigurationError("this Kamailio's module db_sqlite is unknown to the gateway: use another database")
     ctypes.CFUNCTYPE(None, POINTER(_Connection))(functions[CLOSE] or 0)(connection)
 
@@ -127,7 +168,7 @@ def _handle(connection: int) -> int | None:
     return handle
 
 
-# rls keeps their addresses, so these must stay alive
+# these must stay alive too
 _start_function, _end_function, _abort_function = _Start(_start), _Finish(_end), _Finish(_abort)
 
 

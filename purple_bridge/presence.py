@@ -40,6 +40,9 @@ def clean_note(text: str) -> str:
     return clean[:end].rstrip()
 
 
+# "xs:language" of XML Schema, which the xml:lang of a note is (RFC 3863 §4.4).
+_LANGUAGE = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+
 # RFC 4480 §3.5 without "other", which is a text, and "unknown". XEP-0107 has all of them under the same names,
 # so libpurple takes them as they are.
 MOODS = frozenset({
@@ -67,7 +70,8 @@ class Presence:
 
     ``open``: can be written to (RFC 3863 §4.1.4); exactly if ``activity`` is not OFFLINE, else ValueError.
     ``note``: cleaned by ``clean_note``. ``idle_since``: an aware datetime (else ValueError), None if active.
-    ``mood``: one of ``MOODS``; anything else becomes "".
+    ``mood``: one of ``MOODS``; anything else becomes "". ``priority``: 0..127 (RFC 8048 §6.2), None: not told; anything
+    else becomes None. ``language``: of the note, an RFC 5646 tag; what is none becomes "".
     """
 
     open: bool
@@ -75,6 +79,8 @@ class Presence:
     note: str = ""
     idle_since: datetime | None = None
     mood: str = ""
+    priority: int | None = None
+    language: str = ""
 
     def __post_init__(self) -> None:
         if self.open == (self.activity is Show.OFFLINE):
@@ -82,6 +88,9 @@ class Presence:
         _check_aware(self.idle_since)
         object.__setattr__(self, "note", clean_note(self.note))
         object.__setattr__(self, "mood", self.mood if self.mood in MOODS else "")
+        object.__setattr__(self, "language", self.language if _LANGUAGE.fullmatch(self.language) else "")
+        if self.priority is not None and not 0 <= self.priority <= 127:
+            object.__setattr__(self, "priority", None)
 
 
 def _check_aware(idle_since: datetime | None) -> None:
@@ -120,10 +129,6 @@ class Note:
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", clean_note(self.text))
         object.__setattr__(self, "language", self.language if _LANGUAGE.fullmatch(self.language) else "")
-
-
-# "xs:language" of XML Schema, which the xml:lang of a note is (RFC 3863 §4.4).
-_LANGUAGE = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from purple_bridge.presence import AVAILABLE, OFFLINE, Presence, Show
@@ -13,13 +13,22 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """``phone``: the maker of the shape. ``charset``: the Content-Type parameter, None without one."""
+    """``phone``: the maker of the shape. ``charset``: the Content-Type parameter, None without one.
+
+    ``priority``, ``language``: what it says beside ``presence``.
+    """
 
     name: str
     phone: str
     body: bytes
     presence: Presence
     charset: str | None = None
+    priority: int | None = None
+    language: str = ""
+
+    @property
+    def meaning(self) -> Presence:
+        return replace(self.presence, priority=self.priority, language=self.language)
 
 
 def open_(show: Show, note: str = "", idle_since: datetime | None = None, mood: str = "") -> Presence:
@@ -376,10 +385,17 @@ def _at(hour: int, minute: int = 0) -> datetime:
 
 
 CORPUS = [
-    Document("linphone", "Linphone", LINPHONE, AVAILABLE),
-    Document("linphone-lunch", "Linphone", LINPHONE_LUNCH, open_(Show.AWAY, "Back at two")),
-    Document("linphone-activities", "Linphone", LINPHONE_ACTIVITIES, open_(Show.DND, "Quarterly figures")),
-    Document("linphone-offline", "Linphone", LINPHONE_OFFLINE, OFFLINE),
+    Document("linphone", "Linphone", LINPHONE, AVAILABLE, priority=102),
+    Document("linphone-lunch", "Linphone", LINPHONE_LUNCH, open_(Show.AWAY, "Back at two"), priority=102),
+    Document(
+        "linphone-activities",
+        "Linphone",
+        LINPHONE_ACTIVITIES,
+        open_(Show.DND, "Quarterly figures"),
+        priority=102,
+        language="en",
+    ),
+    Document("linphone-offline", "Linphone", LINPHONE_OFFLINE, OFFLINE, priority=102),
     Document("baresip", "baresip", BARESIP, AVAILABLE),
     Document("baresip-closed", "baresip", BARESIP_CLOSED, OFFLINE),
     Document("jitsi", "Jitsi", JITSI, open_(Show.AVAILABLE, "Online")),
@@ -387,32 +403,39 @@ CORPUS = [
     Document("x-lite", "X-Lite", XLITE, open_(Show.AWAY, "Away")),
     Document("bria-idle", "Bria", BRIA_IDLE, open_(Show.AVAILABLE, "Idle", _at(11, 30))),
     Document("bria-cipid", "Bria", BRIA_CIPID, open_(Show.DND, "Keine Anrufe", NOON), "UTF-8"),
-    Document("eyebeam-draft", "eyeBeam", EYEBEAM_DRAFT, open_(Show.AWAY, "Café")),
-    Document("eyebeam-status", "eyeBeam", EYEBEAM_STATUS, open_(Show.DND, "Busy")),
+    Document("eyebeam-draft", "eyeBeam", EYEBEAM_DRAFT, open_(Show.AWAY, "Café"), priority=127),
+    Document("eyebeam-status", "eyeBeam", EYEBEAM_STATUS, open_(Show.DND, "Busy"), language="en"),
     Document("zoiper", "Zoiper", ZOIPER, open_(Show.AVAILABLE, "On the phone")),
     Document("zoiper-offline", "Zoiper", ZOIPER_OFFLINE, closed("Offline")),
     Document("pjsua", "pjsip", PJSUA, open_(Show.DND, "Do not disturb")),
     Document("microsip", "pjsip", MICROSIP, open_(Show.AVAILABLE, "Idle")),
-    Document("grandstream", "Grandstream", GRANDSTREAM, AVAILABLE),
-    Document("grandstream-dnd", "Grandstream", GRANDSTREAM_DND, open_(Show.DND)),
+    Document("grandstream", "Grandstream", GRANDSTREAM, AVAILABLE, priority=127),
+    Document("grandstream-dnd", "Grandstream", GRANDSTREAM_DND, open_(Show.DND), priority=127),
     Document("yealink", "Yealink", YEALINK, open_(Show.DND, "DND")),
     Document("yealink-talking", "Yealink", YEALINK_TALKING, open_(Show.DND)),
-    Document("polycom", "Polycom", POLYCOM, AVAILABLE),
+    Document("polycom", "Polycom", POLYCOM, AVAILABLE, priority=102),
     Document("polycom-rpid", "Polycom", POLYCOM_RPID, open_(Show.XA, "in Rome")),
-    Document("snom", "Snom", SNOM, open_(Show.DND, "Im Gespräch")),
+    Document("snom", "Snom", SNOM, open_(Show.DND, "Im Gespräch"), priority=102, language="de"),
     Document("snom-away", "Snom", SNOM_AWAY, open_(Show.AWAY, "Feierabend")),
-    Document("cisco-desk", "Cisco", CISCO_DESK, open_(Show.DND)),
+    Document("cisco-desk", "Cisco", CISCO_DESK, open_(Show.DND), priority=102),
     Document("cisco-dnd", "Cisco", CISCO_DND, open_(Show.DND)),
-    Document("cisco-jabber", "Cisco", CISCO_JABBER, AVAILABLE),
+    Document("cisco-jabber", "Cisco", CISCO_JABBER, AVAILABLE, priority=76),
     Document("blink", "Blink", BLINK, open_(Show.AWAY, "Reading", _at(11, 45))),
-    Document("sipml5", "sipML5", SIPML5, open_(Show.AWAY, "Pas là")),
+    Document("sipml5", "sipML5", SIPML5, open_(Show.AWAY, "Pas là"), priority=102, language="fr"),
     Document("lumicall", "Lumicall", LUMICALL, open_(Show.AVAILABLE, "On the train")),
     Document("pidgin", "Pidgin", PIDGIN, open_(Show.AVAILABLE, "busy <b>now</b> & later")),
-    Document("exosip", "eXosip", EXOSIP, open_(Show.AWAY, "eating on the way")),
+    Document("exosip", "eXosip", EXOSIP, open_(Show.AWAY, "eating on the way"), priority=102),
     Document("ims", "IMS", IMS, open_(Show.AVAILABLE, "Hello", mood="happy")),
     Document("utf-16", "any", UTF16.encode("utf-16-le"), open_(Show.AVAILABLE, "Привет 😀")),
     Document("utf-16-charset", "any", UTF16[1:].encode("utf-16-be"), open_(Show.AVAILABLE, "Привет 😀"), "utf-16be"),
     Document("rfc8048", "RFC 8048", RFC_8048, open_(Show.AWAY)),
-    Document("rfc3863", "RFC 3863", RFC_3863, open_(Show.DND, "Not now")),
-    Document("rfc4480", "RFC 4480", RFC_4480, open_(Show.DND, "Write, do not call", mood="angry")),
+    Document("rfc3863", "RFC 3863", RFC_3863, open_(Show.DND, "Not now"), priority=102, language="en"),
+    Document(
+        "rfc4480",
+        "RFC 4480",
+        RFC_4480,
+        open_(Show.DND, "Write, do not call", mood="angry"),
+        priority=102,
+        language="en",
+    ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -362,6 +363,21 @@ def one(show: Show = Show.AVAILABLE, **more: Any) -> ContactPresence:
 
 
 @pytest.mark.parametrize(
+    ("priority", "read"),
+    [("0", 0), ("0.0", 0), ("0.007", 1), ("0.5", 64), ("0.992", 126), ("1", 127), ("1.000", 127)]
+    + [(text, None) for text in ("", "1.1", "-0.5", "2", "high", ".5", "1e-3", "0,5")],
+)
+def test_priority_of_a_tuple(priority: str, read: int | None) -> None:
+    """RFC 8048 §6.3, table 2; of the phone that speaks for the user."""
+    body = (
+        f"<presence xmlns='{PIDF}'><tuple id='a'><status><basic>open</basic></status>"
+        f"<contact priority='{priority}'>sip:a@b</contact><note xml:lang='de-AT'>da</note></tuple></presence>"
+    )
+    presence = parse(body.encode())
+    assert (presence.priority, presence.language, presence.note) == (read, "de-AT", "da")
+
+
+@pytest.mark.parametrize(
     ("resource", "name"),
     [("yn0cl4bnw0yr3vym", "ID-yn0cl4bnw0yr3vym"), ("7", "ID-7"), ("Bob's Mac", "ID-Bob_27_s_20_Mac"), ("", "ID-k")],
 )
@@ -556,9 +572,11 @@ def test_what_is_written_of_a_contact_is_read(contact: ContactPresence, entity: 
 @given(RESOURCES, st.text(max_size=20))
 def test_what_is_written_of_a_resource_is_read(resource: Resource, entity: str) -> None:
     presence = parse(build(entity, ContactPresence((resource,)), "k"), now=NOON)
-    note = next((note.text for note in resource.notes if note.text), "")
+    note = next((note for note in resource.notes if note.text), Note(""))
     idle_since = resource.idle_since.replace(microsecond=0) if resource.idle_since else None
-    assert presence == open_(resource.show, note, idle_since)
+    said = open_(resource.show, note.text, idle_since)
+    priority = resource.priority if resource.priority is not None and resource.priority >= 0 else None
+    assert presence == replace(said, priority=priority, language=note.language)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ IDS = [document.name for document in CORPUS]
 
 @pytest.mark.parametrize("document", CORPUS, ids=IDS)
 def test_read_as_meant(document: Document) -> None:
-    assert parse(document.body, document.charset, now=NOON) == document.presence
+    assert parse(document.body, document.charset, now=NOON) == document.meaning
 
 
 def test_the_corpus_is_large_enough() -> None:
@@ -36,7 +36,7 @@ def test_read_alike_in_every_encoding(document: Document, encoding: str) -> None
     declared = "iso-8859-1" if b"ISO-8859-1" in document.body else document.charset
     text = document.body.decode(declared or ("utf-16" if document.name == "utf-16" else "utf-8"))
     body = text.strip("\x00\r\n").encode(encoding)
-    assert parse(body, encoding.removesuffix("-sig"), now=NOON) == document.presence
+    assert parse(body, encoding.removesuffix("-sig"), now=NOON) == document.meaning
 
 
 # --- every activity and every mood, wherever phones write them --------------------------------------------

@@ -22,7 +22,6 @@ from purple_bridge.presence import (
     Presence,
     Resource,
     Show,
-    clean_note,
     most_available,
     most_available_resource,
     show_from_activities,
@@ -59,6 +58,9 @@ _READ = frozenset(
 
 _OTHER_NAMES = {f"{{{JABBER}}}show": "show"}
 
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+NO_NOTE = Note("")
+
 _SHOWS = {show.value: show for show in (Show.CHAT, Show.AWAY, Show.XA, Show.DND)}
 
 
@@ -75,7 +77,7 @@ def parse(body: bytes, charset: str | None = None, *, now: datetime | None = Non
     root = _root(body, charset)
     tuples, persons = _named(root, "tuple"), _named(root, "person")
     live = _live(tuples or persons)
-    common = _said(persons).completed_by(_Said(note=_first_text(_named(root, "note"))))
+    common = _said(persons).completed_by(_Said(note=_first_note(_named(root, "note"))))
     said = [_said([tuple_]).completed_by(common) for tuple_ in live or tuples] if tuples else [common]
     clock = now or datetime.now(UTC)
     return most_available(one.as_presence(bool(live), clock) for one in dict.fromkeys(said))
@@ -86,27 +88,33 @@ class _Said:
     """What one part of a document says; None and "" where it says nothing."""
 
     show: Show | None = None
-    note: str = ""
+    note: Note = NO_NOTE
     user_input: Element | None = None
     mood: str = ""
+    priority: int | None = None
 
     def completed_by(self, other: _Said) -> _Said:
         """What this part leaves out, the other says: the person for a tuple, the document for the person."""
         user_input = other.user_input if self.user_input is None else self.user_input
-        return _Said(self.show or other.show, self.note or other.note, user_input, self.mood or other.mood)
+        note = self.note if self.note.text else other.note
+        return _Said(self.show or other.show, note, user_input, self.mood or other.mood, self.priority)
 
     def as_presence(self, is_open: bool, now: datetime) -> Presence:
         activity = (self.show or Show.AVAILABLE) if is_open else Show.OFFLINE
         mood = self.mood if is_open else ""
-        return Presence(is_open, activity, self.note, _idle_since(self.user_input, now), mood)
+        idle_since = _idle_since(self.user_input, now)
+        return Presence(is_open, activity, self.note.text, idle_since, mood, self.priority, self.note.language)
 
 
 def _said(parts: list[Element]) -> _Said:
     if not any(map(len, parts)):
         return _Said()
     found = _by_name(parts)
-    note = _first_text(note for part in parts for note in _named(part, "note"))
-    return _Said(_show(found), note or _nested_note(found), next(iter(found["user-input"]), None), _mood(found))
+    note = _first_note(note for part in parts for note in _named(part, "note"))
+    user_input = next(iter(found["user-input"]), None)
+    return _Said(
+        _show(found), note if note.text else _nested_note(found), user_input, _mood(found), _priority(found["contact"])
+    )
 
 
 def _root(body: bytes, charset: str | None) -> Element:
@@ -189,15 +197,25 @@ def _mood(found: Mapping[str, list[Element]]) -> str:
     return next((name for name in names if name in MOODS), "")
 
 
-def _nested_note(found: Mapping[str, list[Element]]) -> str:
+def _nested_note(found: Mapping[str, list[Element]]) -> Note:
     """The first note that is deeper in a part, else an activity in words. Notes on moods do not tell presence."""
     of_moods = {note for mood in found["mood"] for note in _named(mood, "note")}
     others = (other for activities in found["activities"] for other in _named(activities, "other"))
-    return _first_text(note for note in found["note"] if note not in of_moods) or _first_text(others)
+    note = _first_note(note for note in found["note"] if note not in of_moods)
+    return note if note.text else _first_note(others)
 
 
-def _first_text(elements: Iterable[Element]) -> str:
-    return next(filter(None, (clean_note(_text(element)) for element in elements)), "")
+def _first_note(elements: Iterable[Element]) -> Note:
+    """The first one that says something, with its language (RFC 3863 §4.1.7)."""
+    notes = (Note(_text(element), element.get(_XML_LANG, "")) for element in elements)
+    return next((note for note in notes if note.text), NO_NOTE)
+
+
+def _priority(contacts: list[Element]) -> int | None:
+    """RFC 8048 §6.2: a decimal number from 0 to 1 (RFC 3863 §4.1.5) as 0 to 127."""
+    texts = (contact.get("priority", "").strip() for contact in contacts)
+    numbers = [float(text) for text in texts if re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", text)]
+    return round(numbers[0] * 127) if numbers else None
 
 
 def _text(element: Element) -> str:

@@ -234,7 +234,7 @@ def _create_database(run: Run) -> None:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal")
+    names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal")
     return {**{name: run.parameters[name] for name in names}, "run_dir": str(run.state.run)}
 
 

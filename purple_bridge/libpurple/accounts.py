@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
+from collections.abc import Mapping
 
 from . import buddies, c, protocol
 from .buddies import BuddyStatus
@@ -48,6 +49,7 @@ class Account:
         c.purple.purple_account_set_remember_password(self.pointer, 0)
         c.purple.purple_accounts_add(self.pointer)
         self.idle_since = 0
+        self.language = ""
         self._mood = self._mood_told = ""
         self._told: dict[str, tuple[ContactStatus | None, bytes]] = {}
         _accounts[self.pointer] = self
@@ -99,19 +101,29 @@ class Account:
 
     # ------------------------------------------------------------ what contacts see
     def set_status(
-        self, primitive: int, message: str, *, idle_since: int = 0, mood: str = "", chat: bool = False
+        self,
+        primitive: int,
+        message: str,
+        *,
+        idle_since: int = 0,
+        mood: str = "",
+        chat: bool = False,
+        priority: int | None = None,
+        language: str = "",
     ) -> None:
         """Show this now, or as soon as connected.
 
         ``primitive``: PurpleStatusPrimitive (status.h), or the nearest the protocol has; ``message``: plain text;
         ``idle_since``: Unix seconds, 0: active; ``mood``: a name of XEP-0107 §5, "": none; ``chat``: available, and
-        glad to be written to. What the protocol lacks is left out.
+        glad to be written to; ``priority``: XMPP's, -128..127, None: libpurple's own; ``language``: RFC 5646 tag of the
+        message. What the protocol lacks is left out.
         """
         kind = self._status_type(primitive, chat)
         self.idle_since = min(idle_since, int(time.time()))
         self._mood = mood if _MOOD.fullmatch(mood) else ""
+        self.language = language
         if kind:
-            self._activate(kind, without_controls(message))
+            self._activate(kind, without_controls(message), priority)
         if self.connected:
             self._show_idle()
             self._show_mood()
@@ -129,18 +141,25 @@ class Account:
                 return kind
         return None
 
-    def _activate(self, kind: int, message: str) -> None:
-        attributes = {}
+    def _activate(self, kind: int, message: str, priority: int | None) -> None:
+        attributes: dict[bytes, bytes | int] = {}
         if message and c.purple_quick.purple_status_type_get_attr(kind, b"message"):
             attributes[b"message"] = escape(message).encode()
+        if priority is not None and c.purple_quick.purple_status_type_get_attr(kind, b"priority"):
+            attributes[b"priority"] = priority
         self.set_status_attributes(c.purple_quick.purple_status_type_get_id(kind), True, attributes)
 
-    def set_status_attributes(self, identifier: bytes, active: bool, attributes: dict[bytes, bytes]) -> None:
-        """purple_account_set_status_list (account.h); attributes not named are unset."""
-        values = [ctypes.create_string_buffer(part) for pair in attributes.items() for part in pair]
+    def set_status_attributes(self, identifier: bytes, active: bool, attributes: Mapping[bytes, bytes | int]) -> None:
+        """purple_account_set_status_list (account.h): a number takes the place of its pointer there.
+
+        Attributes not named have their defaults.
+        """
+        kept: list[ctypes.Array[ctypes.c_char]] = []
         listed = None
-        for value in values:
-            listed = c.glib_quick.g_list_append(listed, ctypes.addressof(value))
+        for part in (part for pair in attributes.items() for part in pair):
+            if isinstance(part, bytes):
+                kept.append(ctypes.create_string_buffer(part))
+            listed = c.glib_quick.g_list_append(listed, part if isinstance(part, int) else ctypes.addressof(kept[-1]))
         c.purple.purple_account_set_status_list(self.pointer, identifier, active, listed)
         c.glib_quick.g_list_free(listed)
 

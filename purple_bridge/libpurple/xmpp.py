@@ -173,9 +173,13 @@ class Xmpp(Protocol):
             stream.sent(ident)
 
     def _showing(self, account: Account | None, node: int) -> None:
-        """libpurple knows XEP-0256 alone, of which most clients of today know nothing."""
-        if account and account.idle_since and not any(xmlnode.attribute(node, name) for name in (b"to", b"type")):
+        """libpurple knows no language, and of idleness XEP-0256 alone, which most clients of today do not know."""
+        if account is None or any(xmlnode.attribute(node, name) for name in (b"to", b"type")):
+            return
+        if account.idle_since:
             xmpp_presence.add_idle(node, account.idle_since)
+        if account.language:
+            xmlnode.set_attribute(node, b"xml:lang", account.language)
 
     def _receiving(self, connection: int, packet: Any, _data: int) -> None:
         pointer = c.purple_quick.purple_connection_get_account(connection)

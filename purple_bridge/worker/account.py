@@ -259,6 +259,8 @@ class OwnedAccount:
                 idle_since=int(presence.idle_since.timestamp()) if presence.idle_since else 0,
                 mood=presence.mood,
                 chat=presence.activity is Show.CHAT,
+                priority=presence.priority,
+                language=presence.language,
             )
 
     def _sign_off(self) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.bodies import presence_rules
+from purple_bridge.bodies.presence_rules import Handling
 from purple_bridge.commands import SendMessage
+from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple.events import AuthorizationRequest
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.contacts import Permission
@@ -86,7 +89,7 @@ class Permissions:
             if self._open.get(key) is not question:
                 return
             if state == "active":
-                self._decide(key, question, True)
+                self._store.rules(address_of(user), lambda rules: self._admitted(key, question, rules or []))
             elif state == "rejected":
                 question.refused.add(user)
                 if question.refused >= set(question.account.sip_users):
@@ -95,6 +98,15 @@ class Permissions:
                 self._pending(key, question)
 
         return told
+
+    def _admitted(self, key: Key, question: Question, rules: list[bytes]) -> None:
+        """The presence server lets the contact in, be it to show it nothing.
+
+        "polite-block" (RFC 5025 §3.2.1) is to look as if the user were offline: so does one who does not answer.
+        """
+        polite = any(_decision(document, question.address) is Handling.POLITE_BLOCK for document in rules)
+        if self._open.get(key) is question and not polite:
+            self._decide(key, question, True)
 
     def _pending(self, key: Key, question: Question) -> None:
         """Nothing was decided yet: whoever is watched by the user may watch him, else the parameter counts."""
@@ -145,6 +157,19 @@ class Permissions:
             for user, watch in question.watches.items():
                 watch.decided()
                 self._store.forget_watcher(address_of(user), question.address, watch.end)
+
+
+def _decision(document: bytes, contact: SipAddress) -> Handling | None:
+    try:
+        return presence_rules.decide(document, contact.uri)
+    except GatewayError as error:
+        logger.info("presence rules: %s", error.reason)
+        return None
+
+
+def may_not_see(document: bytes, contact: SipAddress) -> bool:
+    """By these rules the contact is not to see the user any more."""
+    return _decision(document, contact) in (Handling.BLOCK, Handling.POLITE_BLOCK)
 
 
 def _key(account: OwnedAccount, contact: str) -> Key:

@@ -14,8 +14,6 @@ from typing import Any
 
 from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import BoardFull, State, Way
-from purple_bridge.bodies import presence_rules
-from purple_bridge.bodies.presence_rules import Handling
 from purple_bridge.commands import (
     AccountSpec,
     Command,
@@ -55,7 +53,7 @@ from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.messages import Messages, address_of
-from purple_bridge.worker.permissions import Permissions
+from purple_bridge.worker.permissions import Permissions, may_not_see
 from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.rosters import Rosters
 from purple_bridge.worker.rpc import RpcClient
@@ -649,7 +647,8 @@ def _said(command: Published, before: Wanted | None) -> tuple[Publication, ...]:
 def _presence_of(command: Published) -> Presence:
     show = Show(command.show)
     idle_since = datetime.fromtimestamp(command.idle_since, UTC) if command.idle_since else None
-    return Presence(show is not Show.OFFLINE, show, command.note, idle_since, command.mood)
+    is_open = show is not Show.OFFLINE
+    return Presence(is_open, show, command.note, idle_since, command.mood, command.priority, command.language)
 
 
 def _readable(subscription: StoredSubscription) -> tuple[StoredSubscription, SipAddress, SipAddress] | None:
@@ -661,12 +660,7 @@ def _readable(subscription: StoredSubscription) -> tuple[StoredSubscription, Sip
 
 
 def _cancel(account: OwnedAccount, name: str, document: bytes, address: SipAddress) -> None:
-    """If the user blocks the contact."""
-    try:
-        decision = presence_rules.decide(document, address.uri)
-    except GatewayError as error:
-        logger.info("presence rules of %s: %s", account.ext_user, error.reason)
-        return
-    if decision is Handling.BLOCK and account.purple is not None:
+    """RFC 8048 §5.2: the authorization is cancelled, if the user's rules say so."""
+    if account.purple is not None and may_not_see(document, address):
         logger.info("account %s: %s may not see it any more", account.ext_user, name)
         account.purple.cancel_authorization(name)
