@@ -10,6 +10,10 @@ from xml.sax.saxutils import escape, quoteattr
 PIDF = "urn:ietf:params:xml:ns:pidf"
 DATA_MODEL = "urn:ietf:params:xml:ns:pidf:data-model"
 RPID = "urn:ietf:params:xml:ns:pidf:rpid"
+CIPID = "urn:ietf:params:xml:ns:pidf:cipid"
+JABBER = "jabber:client"
+XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+PREFIXES = {"": PIDF, "dm": DATA_MODEL, "rpid": RPID, "cipid": CIPID, "jabber": JABBER}
 NOTES = (f"{{{PIDF}}}note", f"{{{DATA_MODEL}}}note", f"{{{RPID}}}note")
 
 DOCUMENT = f"""\
@@ -72,6 +76,21 @@ def parse_notify(body: bytes) -> Presence:
         activities=tuple(_activities(root)),
         tuples=tuples,
     )
+
+
+def elements(body: bytes, path: str) -> list[ET.Element]:
+    """What ElementTree finds at `path`, with the names of PREFIXES; PIDF's own names have no prefix."""
+    return ET.fromstring(body).findall(path, PREFIXES)
+
+
+def texts(body: bytes, path: str) -> list[str]:
+    """The stripped text of each of `elements`."""
+    return [(element.text or "").strip() for element in elements(body, path)]
+
+
+def notes_by_language(body: bytes, path: str) -> dict[str, str]:
+    """The notes at `path` by their own xml:lang, "" where they have none."""
+    return {element.get(XML_LANG, ""): element.text or "" for element in elements(body, path)}
 
 
 def _person(note: str | None, activity: str | None) -> str:

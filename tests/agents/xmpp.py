@@ -63,7 +63,8 @@ class XmppUser:
 
     `connect` may be called again after the server went away; what was received before stays. With
     `auto_approve` every request to see the presence is granted. With `tls` the stream is encrypted and the
-    certificate is not verified; without it nothing is encrypted and SCRAM is used in clear.
+    certificate is not verified; without it nothing is encrypted and SCRAM is used in clear. `interests`: nodes
+    of contacts whose events it wants to get (XEP-0163 §4.3.2), such as their moods.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class XmppUser:
         address: tuple[str, int],
         tls: bool = False,
         auto_approve: bool = False,
+        interests: tuple[str, ...] = (),
     ) -> None:
         self.jid = jid
+        self._interests = interests
         self._password, self._address = password, address
         self._tls, self._auto_approve = tls, auto_approve
         self._all: Inbox[XmppMessage] = Inbox(f"message stanza for {jid}")
@@ -232,6 +235,10 @@ class XmppUser:
         client.enable_direct_tls = False
         client.auto_authorize = True if self._auto_approve else None
         client.auto_subscribe = False
+        if self._interests:
+            client.register_plugin("xep_0163")
+            for node in self._interests:
+                client["xep_0030"].add_feature(f"{node}+notify")
         client.register_handler(Callback("every message", StanzaPath("message"), self._on_message))
         client.register_handler(Callback("every presence", StanzaPath("presence"), self._on_presence))
         return client
