@@ -111,6 +111,10 @@ class PurpleFunctions:
         self._kept_users = shared.kept_users
         self._own_sockets = own_sockets
         self._mapping: Mapping | None = None
+        self._prepared = (
+            "",
+            SipAddress("", "localhost"),
+        )  # Call-ID, and whom prepare_subscribe found in the request URI
         self._error: GatewayError | None = None
 
     def open_database(self, rank: int) -> None:
@@ -401,6 +405,7 @@ class PurpleFunctions:
             # a contact that has refused a moment ago is asked anew
             self._in_database(lambda: presence_server.forget_refusal(self._engine, presentity))
             self._ksr.pv.sets("$ru", presentity.uri)
+            self._prepared = (self._text("$ci"), address)
 
     def _admit(self, user: SipAddress, watcher: SipAddress) -> None:
         """Every local user may watch every local user who has no presence rules of his own."""
@@ -420,10 +425,8 @@ class PurpleFunctions:
             return
         watcher, in_dialog = _parsed(self._text("$fu")), bool(self._ksr.pv.get("$tt"))
         # within a dialog the request URI is this server's own contact
-        target = _parsed(self._text("$tu" if in_dialog else "$ou"))
-        presentity = _parsed(uri) if uri else target
-        if not self._settings.gateway.is_presentity(presentity):
-            target = presentity
+        presentity = _parsed(uri or self._text("$tu" if in_dialog else "$ru"))
+        target = self._target(in_dialog) if self._settings.gateway.is_presentity(presentity) else presentity
         contacts = self._contacts(target)
         if not contacts:
             raise NoContact(f"{target.uri} is no IM contact")
@@ -443,6 +446,13 @@ class PurpleFunctions:
                 initial=not in_dialog,
             )
             self._hand_over(account, watch)
+
+    def _target(self, in_dialog: bool) -> SipAddress:
+        """Whom the watcher meant, where ``prepare_subscribe`` has made the request URI the presentity."""
+        call_id, address = self._prepared
+        if not in_dialog and call_id == self._text("$ci"):
+            return address
+        return _parsed(self._text("$tu" if in_dialog else "$ou"))
 
     # ------------------------------------------------------------ XCAP
     def _handle_xcap(self, auid: str, uri: str, method: str, conditional: int) -> None:
