@@ -217,19 +217,6 @@ class StatusPrimitive(IntEnum):
     MOOD = 9
 
 
-SHOW_OF_PRIMITIVE = {
-    StatusPrimitive.UNSET: Show.OFFLINE,
-    StatusPrimitive.OFFLINE: Show.OFFLINE,
-    StatusPrimitive.AVAILABLE: Show.AVAILABLE,
-    StatusPrimitive.UNAVAILABLE: Show.DND,
-    StatusPrimitive.INVISIBLE: Show.OFFLINE,  # who hides must not be shown
-    StatusPrimitive.AWAY: Show.AWAY,
-    StatusPrimitive.EXTENDED_AWAY: Show.XA,
-    StatusPrimitive.MOBILE: Show.AVAILABLE,  # reached on a mobile phone: can be written to
-    StatusPrimitive.TUNE: Show.AVAILABLE,  # TUNE and MOOD come beside a status, and only online
-    StatusPrimitive.MOOD: Show.AVAILABLE,
-}
-
 PRIMITIVE_OF_SHOW = {
     Show.CHAT: StatusPrimitive.AVAILABLE,
     Show.AVAILABLE: StatusPrimitive.AVAILABLE,
@@ -238,19 +225,6 @@ PRIMITIVE_OF_SHOW = {
     Show.XA: StatusPrimitive.EXTENDED_AWAY,
     Show.OFFLINE: StatusPrimitive.OFFLINE,
 }
-
-CHAT_STATUS_ID = "freeforchat"
-"""The id of the status by which libpurple's XMPP tells CHAT from AVAILABLE; the primitive is the same."""
-
-
-def show_from_status(primitive: int, status_id: str = "") -> Show:
-    """What a libpurple status means. A primitive this table does not know counts as AVAILABLE."""
-    if primitive == StatusPrimitive.AVAILABLE and status_id == CHAT_STATUS_ID:
-        return Show.CHAT
-    return _SHOW_BY_NUMBER.get(primitive, Show.AVAILABLE)
-
-
-_SHOW_BY_NUMBER = {int(primitive): show for primitive, show in SHOW_OF_PRIMITIVE.items()}
 
 
 # --- RPID ------------------------------------------------------------------------------------------------

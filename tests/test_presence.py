@@ -20,7 +20,6 @@ from purple_bridge.presence import (
     PRIMITIVE_OF_SHOW,
     SHOW_OF_ACTIVITY,
     SHOW_OF_FOREIGN_ACTIVITY,
-    SHOW_OF_PRIMITIVE,
     ContactPresence,
     Note,
     Presence,
@@ -31,7 +30,6 @@ from purple_bridge.presence import (
     most_available,
     most_available_resource,
     show_from_activities,
-    show_from_status,
 )
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -40,30 +38,6 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 def short(value: object) -> str:
     """A parameter as a test id that fits on a line."""
     return ascii(value)[:40]
-
-
-FROM_LIBPURPLE = [
-    # PurpleStatusPrimitive, status id, what it means
-    (0, "", Show.OFFLINE),
-    (1, "offline", Show.OFFLINE),
-    (2, "available", Show.AVAILABLE),
-    (2, "freeforchat", Show.CHAT),
-    (2, "", Show.AVAILABLE),
-    (3, "dnd", Show.DND),
-    (4, "invisible", Show.OFFLINE),
-    (5, "away", Show.AWAY),
-    (5, "freeforchat", Show.AWAY),
-    (6, "extended_away", Show.XA),
-    (7, "mobile", Show.AVAILABLE),
-    (8, "tune", Show.AVAILABLE),
-    (9, "mood", Show.AVAILABLE),
-    (99, "", Show.AVAILABLE),
-]
-
-
-@pytest.mark.parametrize(("primitive", "status_id", "show"), FROM_LIBPURPLE)
-def test_from_libpurple(primitive: int, status_id: str, show: Show) -> None:
-    assert show_from_status(primitive, status_id) is show
 
 
 TO_LIBPURPLE = [
@@ -77,9 +51,8 @@ TO_LIBPURPLE = [
 
 
 @pytest.mark.parametrize(("show", "primitive"), TO_LIBPURPLE)
-def test_to_libpurple_and_back(show: Show, primitive: int) -> None:
+def test_to_libpurple(show: Show, primitive: int) -> None:
     assert PRIMITIVE_OF_SHOW[show] == primitive
-    assert show_from_status(primitive, "freeforchat") is show or show is Show.AVAILABLE
 
 
 def test_primitives_have_the_numbers_of_status_h() -> None:
@@ -101,10 +74,8 @@ def test_primitives_have_the_numbers_of_status_h() -> None:
 
 
 def test_the_tables_are_whole() -> None:
-    assert set(SHOW_OF_PRIMITIVE) == set(StatusPrimitive)
     assert set(PRIMITIVE_OF_SHOW) == set(ACTIVITY_OF_SHOW) == set(Show)
     assert {show for show, _ in TO_LIBPURPLE} == set(Show)
-    assert {primitive for primitive, _, _ in FROM_LIBPURPLE} >= set(StatusPrimitive)
 
 
 @pytest.mark.parametrize(
