@@ -55,8 +55,9 @@ _commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(
         Published,
         account=_specs,
-        **dict.fromkeys(("user", "show", "note", "mood", "etag", "call_id"), _text),
+        **dict.fromkeys(("user", "show", "note", "mood", "language", "etag", "call_id"), _text),
         **dict.fromkeys(("expires_at", "idle_since"), _time),
+        priority=st.none() | st.integers(0, 127),
         keep=st.booleans(),
     ),
     st.builds(Registered, _specs, _time, st.booleans(), _text),

@@ -62,7 +62,8 @@ PIDF = """<?xml version="1.0" encoding="UTF-8"?>
 RICH = """<?xml version="1.0" encoding="UTF-8"?>
 <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
  xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:alice@example.org">
-<tuple id="a"><status><basic>open</basic></status><note>lunch</note></tuple>
+<tuple id="a"><status><basic>open</basic></status><contact priority="0.5">sip:alice@192.0.2.1</contact>
+<note xml:lang="en">lunch</note></tuple>
 <dm:person id="p"><rpid:activities><rpid:away/></rpid:activities><rpid:mood><rpid:happy/></rpid:mood>
 <rpid:user-input last-input="2023-11-14T22:13:20Z">idle</rpid:user-input></dm:person></presence>"""
 
@@ -562,6 +563,7 @@ def test_all_that_a_phone_says_is_passed_on(gateway: Gateway) -> None:
     command = gateway.published[0]
     assert (command.show, command.note, command.mood) == (Show.AWAY, "lunch", "happy")
     assert command.idle_since == 1_700_000_000
+    assert (command.priority, command.language) == (64, "en")
 
 
 @pytest.mark.parametrize(("expires", "seconds"), [(None, 3600), ("60", 60), ("soon", 3600), ("99999999999", 2**31)])
@@ -630,6 +632,16 @@ def test_check_publish_only_looks(gateway: Gateway) -> None:
     gateway.request("<presence", ru=ALICE, Event="presence", cT="application/pidf+xml")
     assert gateway.purple.check_publish() == -400
     assert gateway.commands == []
+
+
+@pytest.mark.parametrize(("expires", "code"), [("1", -423), ("4", -423), ("5", 1), ("0", 1)])
+def test_a_publication_that_would_end_too_soon_is_423(gateway: Gateway, expires: str, code: int) -> None:
+    """RFC 3903 §6 step 4; watchers hear of a change every five seconds at most (RFC 3856 §6.10)."""
+    values = {"ru": ALICE, "Event": "presence", "cT": "application/pidf+xml", "Expires": expires}
+    gateway.request(PIDF.format(basic="open", note=""), **values)
+    assert gateway.purple.check_publish() == code
+    if code < 0:
+        assert gateway.error() == (423, "Interval Too Brief", ["Min-Expires: 5\r\n"])
 
 
 # ---- REGISTER
@@ -837,7 +849,7 @@ def test_a_user_is_watched_under_his_own_presentity(gateway: Gateway) -> None:
 def test_a_refresh_is_of_the_same_dialog_and_contact(gateway: Gateway) -> None:
     """Within the dialog the request URI is the server's own contact; To is the target."""
     presentity = _presentity(BOB_XMPP)
-    gateway.subscription()
+    assert gateway.prepare() == 1
     assert gateway.purple.handle_subscribe(presentity, 600) == 1
     first = gateway.watch
     gateway.subscription(ru="sip:127.0.0.1:5060", tu=BOB_XMPP, tt="totag")
@@ -848,11 +860,26 @@ def test_a_refresh_is_of_the_same_dialog_and_contact(gateway: Gateway) -> None:
     assert (second.presentity, second.initial) == (presentity, False)
 
 
-def test_what_the_route_has_made_of_the_request_uri_does_not_matter(gateway: Gateway) -> None:
-    gateway.subscription()
-    gateway.ksr.pv.values["$ru"] = "sip:elsewhere@example.net"
+def test_a_contact_a_route_has_rewritten_the_request_to(gateway: Gateway) -> None:
+    """A script's own aliases: the request URI as the script has made it counts, with prepare_subscribe and without."""
+    gateway.subscription(ru=NOBODY)
+    gateway.ksr.pv.values["$ru"] = BOB_XMPP
+    assert gateway.purple.handle_subscribe() == 1
+    watch = gateway.watch
+    assert (watch.contact_uri, watch.presentity) == (BOB_XMPP, BOB_XMPP)
+    gateway.subscription(ru=NOBODY)
+    gateway.ksr.pv.values["$ru"] = BOB_XMPP
+    assert gateway.purple.prepare_subscribe() == 1
     assert gateway.purple.handle_subscribe(_presentity(BOB_XMPP), 600) == 1
-    assert gateway.watch.contact_uri == BOB_XMPP
+    watch = gateway.watch
+    assert (watch.contact_uri, watch.presentity) == (BOB_XMPP, _presentity(BOB_XMPP))
+
+
+def test_what_was_prepared_counts_for_that_request_only(gateway: Gateway) -> None:
+    assert gateway.prepare(ci="another@host") == 1
+    gateway.subscription(ru=NOBODY)
+    assert gateway.purple.handle_subscribe(_presentity(BOB_XMPP), 600) == -404
+    assert gateway.commands == []
 
 
 @pytest.mark.parametrize("expires", ["0", "00"])

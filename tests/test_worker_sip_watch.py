@@ -104,16 +104,21 @@ def test_what_the_server_tells(
     assert told == expected
 
 
-@pytest.mark.parametrize("reason", ["", ";reason=timeout", ";reason=deactivated", ";reason=noresource"])
+@pytest.mark.parametrize("reason", ["", ";reason=timeout", ";reason=deactivated;retry-after=1"])
 def test_an_end_that_is_no_refusal_refuses_nothing(
-    subscribe: Request, peer: PresencePeer, told: list[str], reason: str
+    subscribe: Request, peer: PresencePeer, told: list[str], monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    """RFC 6665 §4.1.3"""
+    """RFC 6665 §4.1.3: the watcher may subscribe again, in a dialog of its own."""
+    monkeypatch.setattr(sip_watch, "AGAIN", 0.2)
     peer.answer(subscribe, 202)
     assert peer.notify(subscribe, f"terminated{reason}").status == 200
     run_for(0.05)
-    assert "rejected" not in told
-    assert "active" not in told
+    assert len(peer.subscribes()) == 1, "after a while"
+    second = peer.wait(2)
+    assert told == []
+    assert second.uri == "sip:alice@example.org;proto=purple"
+    assert second.headers["Call-ID"] != subscribe.headers["Call-ID"]
+    assert parameter(second.headers["To"], "tag") is None
 
 
 def test_every_change_is_told(subscribe: Request, peer: PresencePeer, told: list[str]) -> None:
