@@ -1,7 +1,7 @@
 """Owns the repair of Kamailio's module rls, which on SQLite ends its process at the first NOTIFY, and loses contacts.
 
-On every database: rls reads the contacts of a list as if they came in the order of their addresses, does not ask for that
-order, and leaves out those that come late. Here it is asked for.
+On every database: rls reads the contacts of a list as if they came in the order of their addresses, octet by octet, but
+does not ask for that order, and leaves out those that come late. Here it is asked for.
 
 On SQLite rls wants functions that db_sqlite does not have:
 
@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 # places in Kamailio's db_func_t, in pointers
 INIT, CLOSE, QUERY, INSERT, DELETE, UPDATE, REPLACE = 2, 4, 5, 9, 10, 11, 12
 START, END, ABORT, QUERY_LOCK, LAST = 18, 19, 20, 21, 22
-DATABASE_MODULES = ("db_sqlite", "db_mysql", "db_postgres")
+# database module -> ORDER BY of octets, whatever the language of the database
+ORDERS = {
+    "db_sqlite": b"resource_uri",
+    "db_mysql": b"BINARY resource_uri",
+    "db_postgres": b'resource_uri COLLATE "C"',
+}
 IN_MEMORY = b"sqlite:///:memory:"
 SQLITE_OK = 0
 FAILED = -1
@@ -38,8 +43,7 @@ _Extension = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
 _Start = ctypes.CFUNCTYPE(c_int, c_void_p, c_int)
 _Finish = ctypes.CFUNCTYPE(c_int, c_void_p)
 _Query = ctypes.CFUNCTYPE(c_int, *[c_void_p] * 5, c_int, c_int, c_void_p, c_void_p)
-_AnyQuery = Callable[..., int]
-_kept: list[_AnyQuery] = []  # rls keeps the addresses of functions, so they must stay alive
+_kept: list[object] = []  # rls keeps the addresses of functions, so they must stay alive
 
 
 class _Str(ctypes.Structure):
@@ -73,15 +77,15 @@ def repair_rls() -> None:
         if _module_of(functions) == "db_sqlite":
             _check_handle(functions)
             _complete(functions)
-    _sort(_Functions.in_dll(rls, "rlpres_dbf"), ctypes.addressof(_Str.in_dll(rls, "str_resource_uri_col")))
+    _sort(_Functions.in_dll(rls, "rlpres_dbf"))
 
 
 make_rls_replace = repair_rls
 
 
 def _module_of(functions: ctypes.Array[c_void_p]) -> str:
-    """The database module whose functions these are, which shows at the same time that they are where they should be."""
-    for module in DATABASE_MODULES:
+    """The database module whose functions these are; which shows, too, that they are where they should be."""
+    for module in ORDERS:
         library = _loaded(f"{module}.so")
         if library and functions[INSERT] == _address(library, f"{module}_insert"):
             known = {QUERY: "query", DELETE: "delete", UPDATE: "update"}
@@ -90,22 +94,24 @@ def _module_of(functions: ctypes.Array[c_void_p]) -> str:
     raise ConfigurationError("this Kamailio's module rls is unknown to the gateway, and would lose contacts of a list")
 
 
-def _sort(functions: ctypes.Array[c_void_p], column: int) -> None:
-    """Queries that want no order get the one of ``column``, the address of a ``str``."""
+def _sort(functions: ctypes.Array[c_void_p]) -> None:
+    text = ORDERS[_module_of(functions)]
+    order = _Str(text, len(text))
     for place in (QUERY, QUERY_LOCK):
         if functions[place] is not None:
-            query = _sorted(_Query(functions[place] or 0), column)
+            query = _Query(_sorted(_Query(functions[place] or 0), order))
             _kept.append(query)
             functions[place] = ctypes.cast(query, c_void_p).value
 
 
-def _sorted(original: _AnyQuery, column: int) -> _AnyQuery:
+def _sorted(original: Callable[..., int], own: _Str) -> Callable[..., int]:
+    """The query; where it wants no order, in ``own``."""
+
     def query(*arguments: int | None) -> int:
         *first, order, result = arguments
-        answer: int = original(*first, order or column, result)
-        return answer
+        return original(*first, order or ctypes.addressof(own), result)
 
-    return _Query(query)
+    return query
 
 
 def _complete(functions: ctypes.Array[c_void_p]) -> None:

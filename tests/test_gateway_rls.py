@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ ROOT = "/xcap-root"
 XCAP = table("xcap", *map(column, ("username", "domain", "doc", "doc_type", "etag", "source", "doc_uri", "port")))
 TIMEOUT = 15.0  # a list tells of changes every 5 s
 USERS = ("alice", "bob", "dave")
+_numbers = count()
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def any_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gate
     """On each database in turn: the list server writes them in ways of its own."""
     url = None
     if request.param != "sqlite":
-        url = request.getfixturevalue(request.param).create_database("lists")
+        url = request.getfixturevalue(request.param).create_database(f"lists_{next(_numbers)}")
     with Gateway(tmp_path, users=dict.fromkeys(USERS, PASSWORD), db_url=url) as running:
         yield running
 
@@ -103,6 +106,51 @@ def test_one_subscription_sees_all_contacts_come_and_go(any_gateway: Gateway) ->
         whole = wait_list(watch, lambda state: state.full)  # RFC 4662 §5.2: a refresh gets everything
         assert (whole.basic(bob), whole.basic(dave)) == ("closed", "open")
         assert watch.unsubscribe().status == 200
+
+
+def test_nobody_on_a_long_list_is_left_out(any_gateway: Gateway) -> None:
+    """Neither by the order of the names, which differs between databases, nor by what fits into a datagram."""
+    gateway = any_gateway
+    names = [f"{first}{sign}{last}" for first in "abc" for sign in "_.-~" for last in "xyz0"]
+    names += ["b", "b_", "ba", "a.b.c"]
+    contacts = [sip(name) for name in names] + [sip(f"user{number:02}") for number in range(60)]
+    store_list(gateway, "alice", *contacts)
+    gateway.kamailio.stop()
+    publish_all(gateway, contacts, pidf("sip:x@example.org", note="long" * 120))
+    gateway.kamailio.start()
+    with list_phone(gateway, "alice") as phone:
+        watch = phone.subscribe_list(sip("alice-contacts"))
+        seen: set[str] = set()
+        while len(seen) < len(contacts):
+            notify = watch.wait_notify(timeout=TIMEOUT)
+            assert len(notify.body) < 50_000
+            state = list_state(notify)
+            seen |= {uri for uri in state.resources if state.basic(uri) == "open"}
+        assert seen == set(contacts)
+
+
+def publish_all(gateway: Gateway, contacts: list[str], document: bytes) -> None:
+    """As if each of them had published the document; the presence server reads it when it starts."""
+    now = int(time.time())
+    rows = [
+        {
+            "username": contact.removeprefix("sip:").partition("@")[0],
+            "domain": DOMAIN,
+            "event": "presence",
+            "etag": f"a.{number}",
+            "expires": now + 3000,
+            "received_time": now,
+            "body": document,
+            "sender": "",
+            "priority": 0,
+            "ruid": f"ruid-{number}",
+        }
+        for number, contact in enumerate(contacts)
+    ]
+    engine = make_engine(gateway.kamailio.db_url)
+    with engine.begin() as connection:
+        connection.execute(insert(table("presentity", *map(column, rows[0]))), rows)
+    engine.dispose()
 
 
 def test_a_list_is_its_owners_alone(gateway: Gateway) -> None:
