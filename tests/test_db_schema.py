@@ -17,7 +17,15 @@ from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.provision import add_account
 from purple_bridge.db.schema import create_all, upgrade
 from purple_bridge.db.scripts import KAMAILIO_SHARES, kamailio_scripts
-from purple_bridge.db.tables import purple_presence, purple_queue, purplemap_table, silo, subscriber, version
+from purple_bridge.db.tables import (
+    purple_contact,
+    purple_presence,
+    purple_queue,
+    purplemap_table,
+    silo,
+    subscriber,
+    version,
+)
 from purple_bridge.errors import ConfigurationError
 from tests.databases import KINDS, create_old_table, empty_database, run
 
@@ -82,7 +90,7 @@ def test_creates_what_kamailios_modules_and_the_gateway_need(url: str) -> None:
     engine.dispose()
     wanted = {script.table: script.version for script in kamailio_scripts(engine.dialect.name)}
     assert {"subscriber", "location", "presentity", "active_watchers", "pua", "silo"} < set(wanted)
-    assert versions == wanted | {"purplemap": 2, "purple_presence": 1, "purple_queue": 1}
+    assert versions == wanted | {"purplemap": 2, "purple_presence": 1, "purple_queue": 1, "purple_contact": 1}
     assert set(versions) <= tables
     assert set(report.created) == set(versions)
     assert not report.kept
@@ -146,7 +154,7 @@ def test_the_old_modules_table_is_upgraded_and_keeps_its_rows(url: str, engine: 
 def test_upgrade_makes_our_tables_beside_kamailios(url: str, engine: Engine) -> None:
     for script in kamailio_scripts(engine.dialect.name, ("standard",)):
         run(engine, *script.statements)
-    assert set(upgrade(url).created) == {"purplemap", "purple_presence", "purple_queue"}
+    assert set(upgrade(url).created) == {"purplemap", "purple_presence", "purple_queue", "purple_contact"}
 
 
 def test_upgrade_adds_a_table_that_came_later(url: str, engine: Engine) -> None:
@@ -210,6 +218,27 @@ def test_a_bad_table_name(name: str, tmp_path: Path) -> None:
         create_all(f"sqlite:///{tmp_path / 'k.db'}", name)
 
 
+WIDENED = {"active_watchers": ("watcher_username", "to_user", "from_user"), "watchers": ("watcher_username",)}
+
+
+def test_watchers_may_have_long_names(url: str, engine: Engine) -> None:
+    """Kamailio's file has room for 64 characters; `db upgrade` widens what was made from it."""
+    create_all(url)
+    if engine.dialect.name == "sqlite":
+        return  # which minds no length
+    assert _lengths(engine) == {255}
+    kind = "MODIFY to_user VARCHAR(64) NOT NULL" if engine.dialect.name == "mysql" else "ALTER to_user TYPE VARCHAR(64)"
+    run(engine, f"ALTER TABLE active_watchers {kind}")
+    assert upgrade(url).changed == ["widened active_watchers.to_user"]
+    assert _lengths(engine) == {255}
+
+
+def _lengths(engine: Engine) -> set[int | None]:
+    found = {name: inspect(engine).get_columns(name) for name in WIDENED}
+    columns = ((name, column) for name, all_columns in found.items() for column in all_columns)
+    return {getattr(column["type"], "length", None) for name, column in columns if column["name"] in WIDENED[name]}
+
+
 def test_tables_and_sql_agree(url: str, engine: Engine, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """The same shape from the SQL file and from tables.py, each in a database of its own."""
     create_all(url)
@@ -219,9 +248,10 @@ def test_tables_and_sql_agree(url: str, engine: Engine, request: pytest.FixtureR
     kind = {"mysql": "mariadb", "postgresql": "postgres"}.get(engine.dialect.name, "sqlite")
     from_tables = make_engine(empty_database(kind, request, other))
     purplemap = purplemap_table("purplemap", engine.dialect.name)
-    for table in (purplemap, purple_presence, purple_queue, subscriber, silo, version):
+    for table in (purplemap, purple_presence, purple_queue, purple_contact, subscriber, silo, version):
         table.create(from_tables)
-    ours, theirs = ("purplemap", "purple_presence", "purple_queue"), ("subscriber", "silo", "version")
+    ours = ("purplemap", "purple_presence", "purple_queue", "purple_contact")
+    theirs = ("subscriber", "silo", "version")
     shapes = {name: (_shape(engine, name), _shape(from_tables, name)) for name in ours}
     kamailios = {name: (_shape(engine, name), _shape(from_tables, name)) for name in theirs}
     from_tables.dispose()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select, update
@@ -24,10 +25,12 @@ from purple_bridge.db.scripts import (
 from purple_bridge.db.tables import (
     PURPLEMAP,
     PURPLEMAP_VERSION,
+    active_watchers,
     has_options,
     purplemap_table,
     table_name,
     version,
+    watchers,
 )
 from purple_bridge.db.urls import location_url, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
@@ -87,7 +90,11 @@ def upgrade(url: str, table: str = PURPLEMAP, progress: Progress = lambda _line:
         scripts = our_scripts(dialect, table_name(table, dialect))
         _create_missing(connection, scripts, report, progress)
         report.warnings.clear()  # what they say is put right now
-        for done in (*_upgrade_purplemap(connection, purplemap_table(table, dialect)), *_renew_lists(connection)):
+        for done in chain(
+            _upgrade_purplemap(connection, purplemap_table(table, dialect)),
+            _widen_presence(connection),
+            _renew_lists(connection),
+        ):
             report.changed.append(done)
             progress(done)
     return report
@@ -97,6 +104,7 @@ def _create(url: str, scripts: list[TableScript], report: SchemaReport, progress
     _make_private_file(url)
     with _transaction(url) as connection:
         _create_missing(connection, scripts, report, lambda line: progress(line + suffix))
+        report.changed.extend(_widen_presence(connection))
 
 
 @contextmanager
@@ -167,15 +175,25 @@ def _upgrade_purplemap(connection: Connection, table: Table) -> Iterator[str]:
     if not has_options(connection, table):
         _alter(connection, table, f"ADD COLUMN {_definition(connection, table.c.ext_options)}")
         yield f"added {table.name}.ext_options"
-    for column in _too_short(connection, table):
-        _alter(connection, table, _widening(connection, column))
-        yield f"widened {table.name}.{column.name}"
+    yield from _widen(connection, table)
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if not inspect(connection).has_index(table.name, str(index.name)):
             index.create(connection)
             yield f"added index {index.name}"
     if _set_version(connection, table.name, PURPLEMAP_VERSION):
         yield f"set the version of {table.name} to {PURPLEMAP_VERSION}"
+
+
+def _widen_presence(connection: Connection) -> Iterator[str]:
+    for table in (active_watchers, watchers):
+        if inspect(connection).has_table(table.name):
+            yield from _widen(connection, table)
+
+
+def _widen(connection: Connection, table: Table) -> Iterator[str]:
+    for column in _too_short(connection, table):
+        _alter(connection, table, _widening(connection, column))
+        yield f"widened {table.name}.{column.name}"
 
 
 def has_old_lists(connection: Connection) -> bool:

@@ -132,7 +132,8 @@ silo = Table(
 )
 
 # Kamailio's presence server (modules presence and xcap_server), made by its own files: only the columns in use.
-# expires, received_time, inserted_time: Unix time in seconds
+# expires, received_time, inserted_time: Unix time in seconds. The user parts of addresses are longer than in Kamailio's
+# files, which have room for 64 characters: IM contacts have longer ones, above all those not written in ASCII
 presentity = Table(
     "presentity",
     _metadata,
@@ -151,10 +152,11 @@ active_watchers = Table(
     _metadata,
     Column("id", _UNSIGNED, primary_key=True),
     Column("presentity_uri", String(255), nullable=False),
-    Column("watcher_username", String(64), nullable=False),
+    Column("watcher_username", String(255), nullable=False),
     Column("watcher_domain", String(64), nullable=False),
-    Column("to_user", String(64), nullable=False),
+    Column("to_user", String(255), nullable=False),
     Column("to_domain", String(64), nullable=False),
+    Column("from_user", String(255), nullable=False),
     Column("event", String(64), nullable=False),
     Column("from_tag", String(128), nullable=False),
     Column("callid", String(255), nullable=False),
@@ -166,7 +168,7 @@ watchers = Table(
     _metadata,
     Column("id", _UNSIGNED, primary_key=True),
     Column("presentity_uri", String(255), nullable=False),
-    Column("watcher_username", String(64), nullable=False),
+    Column("watcher_username", String(255), nullable=False),
     Column("watcher_domain", String(64), nullable=False),
     Column("event", String(64), nullable=False),
     Column("status", Integer, nullable=False),
