@@ -80,7 +80,7 @@ def repair_rls() -> None:
     _sort(_Functions.in_dll(rls, "rlpres_dbf"))
 
 
-make_rls_replace = repair_rls
+make_rls_replace = repair_rls  # its former name
 
 
 def _module_of(functions: ctypes.Array[c_void_p]) -> str:
