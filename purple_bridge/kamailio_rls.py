@@ -80,9 +80,6 @@ def repair_rls() -> None:
     _sort(_Functions.in_dll(rls, "rlpres_dbf"))
 
 
-make_rls_replace = repair_rls  # its former name
-
-
 def _module_of(functions: ctypes.Array[c_void_p]) -> str:
     """The database module whose functions these are; which shows, too, that they are where they should be."""
     for module in ORDERS:

@@ -20,7 +20,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
-from purple_bridge.kamailio_rls import make_rls_replace
+from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.settings import Settings, read_settings
@@ -43,9 +43,9 @@ class Runtime:
         version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
         app_python3.check_version(version, app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
+        repair_rls()
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
-            make_rls_replace()
         _check_database(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)

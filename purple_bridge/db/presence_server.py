@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from purple_bridge.addresses import GATEWAY_SENDER, SipAddress
-from purple_bridge.db.tables import active_watchers, presentity, watchers, xcap
+from purple_bridge.db.tables import active_watchers, presentity, rls_watchers, watchers, xcap
 
 EVENT = "presence"
 PRES_RULES, RESOURCE_LISTS, RLS_SERVICES = 2, 4, 8  # doc_type, xcap_callbacks.h
@@ -85,6 +85,14 @@ def subscriptions(engine: Engine, now: int) -> list[StoredSubscription]:
             )
             for row in connection.execute(statement)
         ]
+
+
+def list_watchers(engine: Engine, now: int) -> list[str]:
+    """SIP URIs of the users whose phones watch a contact list as a whole at ``now``. Raises SQLAlchemyError."""
+    table = rls_watchers.c
+    statement = select(table.watcher_username, table.watcher_domain).where(table.expires > now).distinct()
+    with engine.connect() as connection:
+        return [f"sip:{row.watcher_username}@{row.watcher_domain}" for row in connection.execute(statement)]
 
 
 def admit(engine: Engine, user: SipAddress, watcher: SipAddress) -> None:

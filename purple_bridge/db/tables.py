@@ -163,6 +163,15 @@ active_watchers = Table(
     Column("expires", Integer, nullable=False),
     Column("status", Integer, nullable=False),
 )
+# subscriptions of phones to contact lists as a whole (module rls)
+rls_watchers = Table(
+    "rls_watchers",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("watcher_username", String(64), nullable=False),
+    Column("watcher_domain", String(64), nullable=False),
+    Column("expires", Integer, nullable=False),
+)
 watchers = Table(
     "watchers",
     _metadata,

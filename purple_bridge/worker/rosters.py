@@ -66,6 +66,17 @@ class Rosters:
         self._changed.discard(account)
         self._written.discard(account)
 
+    def restore(self, is_keeper: Callable[[str], bool]) -> None:
+        """After a restart Kamailio still has the subscriptions to lists, but not those to each contact behind them."""
+
+        def read(watchers: list[str] | None) -> None:
+            for uri in watchers or []:
+                user = SipAddress.parse(uri)
+                if is_keeper(user.key):
+                    self._sip.refresh_list(user)
+
+        self._store.list_watchers(read)
+
     # ------------------------------------------------------------ documents, in the user's keeper
     def contacts_changed(self, command: ContactsChanged) -> None:
         self._write(address_of(command.user))

@@ -92,6 +92,10 @@ class Store:
     def subscriptions(self, done: Callable[[list[StoredSubscription] | None], None]) -> None:
         self._run(lambda: presence_server.subscriptions(self._engine, int(time.time())), done)
 
+    def list_watchers(self, done: Callable[[list[str] | None], None]) -> None:
+        """SIP URIs of the users whose phones watch a contact list as a whole."""
+        self._run(lambda: presence_server.list_watchers(self._engine, int(time.time())), done)
+
     def save_rules(self, presentity: SipAddress, document: bytes, done: Callable[[bool], None]) -> None:
         """``done`` learns whether the database has them."""
         doc_uri = presence_server.document_uri("pres-rules", presentity)

@@ -171,10 +171,10 @@ class Watches:
             self._publish_status(account, contact, ContactStatus(), time.time())
             return
         account.watched.remove(contact)
-        address, published = contact.presentity, contact.published
-        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_refusal(address))
-        if published:
+        address = contact.presentity
+        if contact.published:  # first: who watches a whole list hears nothing of a refusal, but of who is gone
             self._sip.unpublish(address, _identifier(account, contact))
+        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_refusal(address))
 
     def _drop(self, account: OwnedAccount, contact: WatchedContact) -> None:
         """Nobody watches any more; the contact stays on the IM contact list (RFC 8048 §5.3.3)."""

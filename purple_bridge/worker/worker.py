@@ -340,6 +340,7 @@ class Worker:
         if not self._restored:
             self._restored = True
             self._store.subscriptions(self._watches_read)
+            self._rosters.restore(lambda user: keeper_of(user, self._settings.workers) == self._number)
 
     def _watches_read(self, found: list[StoredSubscription] | None) -> None:
         """Phones keep their subscriptions over a restart of the gateway, and so does Kamailio."""
