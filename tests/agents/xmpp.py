@@ -224,6 +224,8 @@ class XmppUser:
             await self._disconnect()
             raise
         await cast(Any, client).get_roster()  # has no annotations in slixmpp
+        if self._interests:
+            await client["xep_0115"].update_caps(broadcast=False)
         if available:
             client.send_presence()
             await client.waiting_queue.join()
