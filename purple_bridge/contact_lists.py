@@ -102,7 +102,7 @@ class ContactLists:
             )
             if before and merged == before.body:
                 return False
-            if presence_server.save_document(self._engine, user, RESOURCE_LISTS, doc_uri, merged, before):
+            if presence_server.replace_document(self._engine, user, RESOURCE_LISTS, doc_uri, merged, before):
                 return True
         return False
 
@@ -116,7 +116,7 @@ class ContactLists:
         document = resource_lists.services(resource_lists.read(listed.body), service_of(user).uri)
         if before and before.body == document:
             return False
-        return presence_server.save_document(self._engine, user, RLS_SERVICES, doc_uri, document, before)
+        return presence_server.replace_document(self._engine, user, RLS_SERVICES, doc_uri, document, before)
 
     def _is_contact(self, uri: str) -> bool:
         try:

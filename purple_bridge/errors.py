@@ -5,6 +5,7 @@
 ``├─ NoAccount``            403, the sender has no account on the network
 ``├─ NoContact``            404, the recipient is not a known IM contact
 ``├─ NotOnline``            480, the sender's account is not signed on
+``├─ ConditionFailed``       412, a publication to be changed that is not there
 ``├─ UnsupportedBody``      415, a content type this gateway cannot carry
 ``├─ IntervalTooBrief``     423, a publication that would end at once
 ``├─ BodyTooLarge``         413
@@ -37,6 +38,10 @@ class NoAccount(GatewayError):
 
 class NoContact(GatewayError):
     status = 404
+
+
+class ConditionFailed(GatewayError):
+    status = 412
 
 
 class BodyTooLarge(GatewayError):

@@ -6,6 +6,7 @@ Every function returns 1 when the gateway took the request over, else a SIP stat
 -400  the request cannot be understood        -415  a content type the gateway cannot carry
 -403  the sender has no account on the network -480  it cannot leave now, and must not or cannot wait
 -404  the destination is no IM contact        -500  an error of the gateway itself, see the log
+-412  no publication has this ETag (RFC 3903)
 -413  the body is too large                   -423  a publication shorter than MIN_EXPIRES (Min-Expires says so)
                                               -503  a queue is full or the database does not answer
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import binascii
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -49,6 +51,7 @@ from purple_bridge.destinations import contacts_of, routes
 from purple_bridge.errors import (
     BadRequest,
     BodyTooLarge,
+    ConditionFailed,
     GatewayError,
     IntervalTooBrief,
     NoAccount,
@@ -71,6 +74,7 @@ DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4
 MIN_EXPIRES = (
     5  # seconds: RFC 3856 §6.10 lets watchers hear of a change every 5 s; kamailio.cfg, presence, says the same
 )
+_ETAG = re.compile(r".*\.[0-9]{1,9}")  # how Kamailio's presence server ends its own (presence/presentity.c)
 PIDF_TYPE = "application/pidf+xml"
 RANKS = 1024  # processes of one Kamailio
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
@@ -338,6 +342,9 @@ class PurpleFunctions:
         if self._event() == "presence":
             if 0 < self._expires() < MIN_EXPIRES:
                 raise IntervalTooBrief("Interval Too Brief")
+            etag = self._text("$hdr(SIP-If-Match)").strip()
+            if etag and not _ETAG.fullmatch(etag):  # Kamailio would answer 500, and the phone would not start over
+                raise ConditionFailed("Conditional Request Failed")
             self._published_presence()
 
     def _handle_publish(self) -> None:

@@ -296,7 +296,7 @@ def test_a_document_is_read_as_it_was_written(engine: Engine) -> None:
     uri = presence_server.document_uri("pres-rules", ODD)
     assert presence_server.load_document(engine, uri) is None
     body = "<a>Grüße 🐄\r\n</a>".encode()
-    assert presence_server.save_document(engine, ODD, PRES_RULES, uri, body)
+    presence_server.save_document(engine, ODD, PRES_RULES, uri, body)
     found = presence_server.load_document(engine, uri)
     assert found is not None
     assert (found.body, found.is_ours) == (body, True)
@@ -312,7 +312,7 @@ def test_large_documents_are_kept_whole(engine: Engine) -> None:
 
 def test_a_document_takes_the_place_of_the_one_before(database: Database) -> None:
     for body in (b"<one/>", b"<two/>", b"<two/>"):
-        assert presence_server.save_document(database.engine, ALICE, PRES_RULES, "/a", body)
+        presence_server.save_document(database.engine, ALICE, PRES_RULES, "/a", body)
     columns = ("username", "domain", "doc_type", "doc_uri", "doc", "source", "port")
     assert database.rows("xcap", *columns) == [("alice", "example.org", PRES_RULES, "/a", b"<two/>", 0, 0)]
 
@@ -328,18 +328,18 @@ def test_every_version_has_an_etag_of_its_own(engine: Engine) -> None:
 
 
 def test_what_has_changed_meanwhile_is_not_written_over(database: Database) -> None:
-    engine = database.engine
-    presence_server.save_document(engine, ALICE, RESOURCE_LISTS, "/a", b"<one/>")
+    engine, at = database.engine, (ALICE, RESOURCE_LISTS, "/a")
+    assert presence_server.replace_document(engine, *at, b"<one/>", None)
     before = presence_server.load_document(engine, "/a")
-    assert before is not None
-    assert presence_server.save_document(engine, ALICE, RESOURCE_LISTS, "/a", b"<two/>", before)
-    assert not presence_server.save_document(engine, ALICE, RESOURCE_LISTS, "/a", b"<three/>", before)
+    assert not presence_server.replace_document(engine, *at, b"<new/>", None)
+    assert presence_server.replace_document(engine, *at, b"<two/>", before)
+    assert not presence_server.replace_document(engine, *at, b"<three/>", before)
     found = presence_server.load_document(engine, "/a")
     assert found is not None
     assert found.body == b"<two/>"
     with engine.begin() as connection:
         connection.execute(delete(xcap))
-    assert not presence_server.save_document(engine, ALICE, RESOURCE_LISTS, "/a", b"<four/>", found)
+    assert not presence_server.replace_document(engine, *at, b"<four/>", found)
     assert database.rows("xcap", "doc") == []
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.presence_server import skip_sequence_numbers
 from purple_bridge.db.schema import create_all
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import sqlalchemy_url
@@ -221,6 +224,7 @@ def _prepare(run: Run) -> None:
         raise ConfigurationError(f"{failures[-1].subject}: {failures[-1].text}")
     for listener in (*run.listeners, parse_listener(f"udp:{run.parameters['internal']}")):
         check_free(listener)
+    _skip_sequence_numbers(run)
     run.state.remove_sockets()
     write_wrapper(run)
     run.state.write_settings(_settings(run))
@@ -231,6 +235,18 @@ def _create_database(run: Run) -> None:
     target = sqlalchemy_url(run.db_url)
     if target.get_backend_name() == "sqlite" and not Path(target.database or "").exists():
         create_all(run.db_url, run.parameters["db_table"])
+
+
+def _skip_sequence_numbers(run: Run) -> None:
+    """Nobody else runs on these listeners now."""
+    engine = make_engine(run.db_url)
+    try:
+        skip_sequence_numbers(engine)
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        raise ConfigurationError(f"active_watchers cannot be written ({reason}); run purplectl db create") from error
+    finally:
+        engine.dispose()
 
 
 def _settings(run: Run) -> dict[str, str]:

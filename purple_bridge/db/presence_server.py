@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from purple_bridge.addresses import GATEWAY_SENDER, SipAddress
 from purple_bridge.db.tables import active_watchers, presentity, rls_watchers, watchers, xcap
 
 EVENT = "presence"
+SKIPPED = 10  # numbers, at each start
 PRES_RULES, RESOURCE_LISTS, RLS_SERVICES = 2, 4, 8  # doc_type, xcap_callbacks.h
 ACTIVE, TERMINATED = 1, 3  # status, presence/subscribe.h
 
@@ -85,6 +87,16 @@ def subscriptions(engine: Engine, now: int) -> list[StoredSubscription]:
             )
             for row in connection.execute(statement)
         ]
+
+
+def skip_sequence_numbers(engine: Engine) -> None:
+    """Before Kamailio starts: it does not store the CSeq of every NOTIFY it has sent (presence/notify.c).
+
+    A phone refuses one that it has seen (RFC 3261 §12.2.2), but minds no gap. Raises SQLAlchemyError.
+    """
+    table = active_watchers.c
+    with engine.begin() as connection:
+        connection.execute(update(active_watchers).values(local_cseq=table.local_cseq + SKIPPED))
 
 
 def list_watchers(engine: Engine, now: int) -> list[str]:
@@ -194,24 +206,39 @@ def load_document(engine: Engine, doc_uri: str) -> StoredDocument | None:
         return None if row is None else StoredDocument(bytes(row.doc), row.etag)
 
 
-def save_document(
-    engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes, before: StoredDocument | None = None
-) -> bool:
-    """``before``: what it takes the place of; False where that is not there any more. Raises SQLAlchemyError.
-
-    Without ``before`` it takes the place of whatever is there.
-    """
-    values = {"doc": body, "etag": f"{_ETAG}{time.time_ns():x}"}
-    same = (xcap.c.doc_uri == doc_uri) & (xcap.c.etag == before.etag if before else true())
+def save_document(engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes) -> None:
+    """In the place of whatever is there. Raises SQLAlchemyError."""
     with engine.begin() as connection:
-        if connection.execute(update(xcap).where(same).values(values)).rowcount:
-            return True
+        changed = connection.execute(update(xcap).where(xcap.c.doc_uri == doc_uri).values(_values(body))).rowcount
+        if not changed:
+            connection.execute(insert(xcap).values(_key(user, doc_type, doc_uri) | _values(body)))
+
+
+def replace_document(
+    engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes, before: StoredDocument | None
+) -> bool:
+    """In the place of ``before``, None: of nothing; False where something else is there now. Raises SQLAlchemyError."""
+    with engine.begin() as connection:
         if before is None:
-            connection.execute(insert(xcap).values({**_key(user, doc_type, doc_uri), **values}))
-        return before is None
+            return _insert_document(connection, _key(user, doc_type, doc_uri) | _values(body))
+        same = (xcap.c.doc_uri == doc_uri) & (xcap.c.etag == before.etag)
+        return connection.execute(update(xcap).where(same).values(_values(body))).rowcount > 0
 
 
-def _key(user: SipAddress, doc_type: int, doc_uri: str) -> dict[str, str | int]:
+def _insert_document(connection: Connection, row: dict[str, Any]) -> bool:
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(xcap).values(row))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _values(body: bytes) -> dict[str, Any]:
+    return {"doc": body, "etag": f"{_ETAG}{time.time_ns():x}"}
+
+
+def _key(user: SipAddress, doc_type: int, doc_uri: str) -> dict[str, Any]:
     return {
         "username": user.encoded_user,
         "domain": user.host,
@@ -240,7 +267,8 @@ def forget_refusal(engine: Engine, address: SipAddress) -> None:
 
 def forget_presentity(engine: Engine, address: SipAddress) -> None:
     """Nobody watches it; unless somebody has subscribed at this moment. Raises SQLAlchemyError."""
-    dialogs = select(active_watchers.c.id).where(active_watchers.c.presentity_uri == address.uri)
+    table = active_watchers.c  # the server deletes what has expired some seconds later
+    dialogs = select(table.id).where(table.presentity_uri == address.uri, table.expires > int(time.time()))
     with engine.begin() as connection:
         if connection.execute(dialogs.limit(1)).first() is None:
             connection.execute(delete(xcap).where(_rules_of(address)))

@@ -160,6 +160,7 @@ active_watchers = Table(
     Column("event", String(64), nullable=False),
     Column("from_tag", String(128), nullable=False),
     Column("callid", String(255), nullable=False),
+    Column("local_cseq", Integer, nullable=False),
     Column("expires", Integer, nullable=False),
     Column("status", Integer, nullable=False),
 )

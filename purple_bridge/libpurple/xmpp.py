@@ -178,6 +178,8 @@ class Xmpp(Protocol):
             return
         if account.idle_since:
             xmpp_presence.add_idle(node, account.idle_since)
+        elif old := xmlnode.child(node, xmpp_presence.LAST_ACTIVITY, b"query"):
+            xmlnode.free(old)  # libpurple tells a new status with the idleness of the one before
         if account.language:
             xmlnode.set_attribute(node, b"xml:lang", account.language)
 

@@ -16,6 +16,7 @@ from purple_bridge.bodies import presence_rules
 from purple_bridge.bodies.presence_rules import Handling
 from purple_bridge.commands import SendMessage
 from purple_bridge.errors import GatewayError
+from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.events import AuthorizationRequest
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.contacts import Permission
@@ -27,6 +28,7 @@ from purple_bridge.worker.uac import UserAgentClient
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN = 86_400.0  # seconds after which a question that nobody answered is put again
+DATABASE_AGAIN = 10.0  # seconds
 MOST_OPEN = 10_000  # questions of one worker: contacts are strangers
 
 Key = tuple[str, str, str]
@@ -89,7 +91,7 @@ class Permissions:
             if self._open.get(key) is not question:
                 return
             if state == "active":
-                self._store.rules(address_of(user), lambda rules: self._admitted(key, question, rules or []))
+                self._store.rules(address_of(user), lambda rules: self._admitted(key, question, user, rules))
             elif state == "rejected":
                 question.refused.add(user)
                 if question.refused >= set(question.account.sip_users):
@@ -99,11 +101,14 @@ class Permissions:
 
         return told
 
-    def _admitted(self, key: Key, question: Question, rules: list[bytes]) -> None:
+    def _admitted(self, key: Key, question: Question, user: str, rules: list[bytes] | None) -> None:
         """The presence server lets the contact in, be it to show it nothing.
 
         "polite-block" (RFC 5025 §3.2.1) is to look as if the user were offline: so does one who does not answer.
         """
+        if rules is None:  # the database does not answer: nobody is let in for that
+            glib.add_timer(DATABASE_AGAIN, lambda: self._decision(key, question, user)("active"))
+            return
         polite = any(_decision(document, question.address) is Handling.POLITE_BLOCK for document in rules)
         if self._open.get(key) is question and not polite:
             self._decide(key, question, True)

@@ -36,6 +36,7 @@ class SipWatch:
         self._cseq = 0
         self._timer = 0
         self._ended = False
+        self._over = False  # the server has ended this dialog
 
     def start(self) -> None:
         """SUBSCRIBE; the NOTIFY that follows tells what the user's presence rules say."""
@@ -43,6 +44,7 @@ class SipWatch:
             self._client.forget(self._call_id)
         self._call_id, self._tag = f"{secrets.token_hex(12)}@purple", secrets.token_hex(8)
         self._remote_tag, self._target, self._cseq = "", f"{self._user.uri};proto=purple", 0
+        self._over = False
         self._client.expect(self._call_id, self._notified)
         self._subscribe(EXPIRES, self._answered)
 
@@ -80,14 +82,18 @@ class SipWatch:
             glib.call_soon(lambda: done(400, reason))
 
     def _answered(self, status: int, reason: str) -> None:
-        if self._ended:
+        if self._ended or self._over:
             return
+        self._stop_timer()
         if status < 300:
-            self._stop_timer()
             self._timer = glib.add_timer(REFRESH, self._refresh)
             return
         logger.info("%s watches %s: %d %s", self._contact.uri, self._user.uri, status, reason)
-        self._told("rejected" if status in REFUSALS else "pending")
+        if status in REFUSALS:
+            self._told("rejected")
+        else:
+            self._timer = glib.add_timer(AGAIN, self._again)
+            self._told("pending")
 
     def _refresh(self) -> None:
         self._timer = 0
@@ -110,16 +116,16 @@ class SipWatch:
         if not self._ended and state in ("active", "pending"):
             glib.call_soon(lambda: self._tell(state))
         elif not self._ended and state == "terminated":
-            self._terminated("reason=rejected" in parameters.replace(" ", "").lower())
+            self._terminated(parameters.replace(" ", "").lower())
         return 200, "OK"
 
-    def _terminated(self, rejected: bool) -> None:
-        """RFC 6665 §4.1.3: for any other reason the watcher may subscribe again, after a while."""
+    def _terminated(self, parameters: str) -> None:
+        """RFC 6665 §4.1.3: for most reasons the watcher may subscribe again, after a while."""
         self._stop_timer()
-        self._remote_tag = ""
-        if rejected:
+        self._remote_tag, self._over = "", True
+        if "reason=rejected" in parameters:
             glib.call_soon(lambda: self._tell("rejected"))
-        else:
+        elif "reason=noresource" not in parameters:
             self._timer = glib.add_timer(AGAIN, self._again)
 
     def _again(self) -> None:

@@ -101,7 +101,8 @@ class Store:
         doc_uri = presence_server.document_uri("pres-rules", presentity)
 
         def write() -> bool:
-            return presence_server.save_document(self._engine, presentity, PRES_RULES, doc_uri, document)
+            presence_server.save_document(self._engine, presentity, PRES_RULES, doc_uri, document)
+            return True
 
         self._run(write, lambda written: done(written is True))
 

@@ -46,6 +46,7 @@ _REQUEST = re.compile(rb"([A-Z]+) ([^ \r\n]+) SIP/2\.0\r\n")
 _FIELD = re.compile(r"^([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*([^\r\n]*)", re.MULTILINE)
 _TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE)
 _URI = re.compile(r"<([^<>]*)>")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # a display name may hold anything
 _COMPACT = {"f": "from", "t": "to", "i": "call-id", "m": "contact", "v": "via"}  # RFC 3261 §7.3.3
 _ECHOED = ("via", "from", "to", "call-id", "cseq")  # RFC 3261 §8.2.6.2
 _METHOD = re.compile(rb"^cseq[ \t]*:[ \t]*[0-9]+[ \t]+([A-Z]+)", re.IGNORECASE | re.MULTILINE)
@@ -98,13 +99,13 @@ class Request:
         return next((value for field, value in self.fields if field == name.lower()), "")
 
     def tag(self, name: str) -> str:
-        found = _TAG.search(self.header(name))
+        found = _TAG.search(_QUOTED.sub("", self.header(name)))
         return found[1] if found else ""
 
     @property
     def target(self) -> str:
         """The URI in Contact, to which requests in the dialog go (RFC 3261 §12.1.2)."""
-        found = _URI.search(self.header("contact"))
+        found = _URI.search(_QUOTED.sub("", self.header("contact")))
         return found[1] if found else self.header("contact").partition(";")[0]
 
     def answer(self, status: int, reason: str) -> bytes:
