@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from xml.etree import ElementTree as ET
 
@@ -25,13 +26,14 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Notify:
-    """`state` is active, pending or terminated; `reason` and `expires` as the header has them."""
+    """`state` is active, pending or terminated; `reason` and `expires` as the header has them; `at`: monotonic."""
 
     state: str
     reason: str | None
     expires: int | None
     headers: Headers
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def presence(self) -> Presence | None:
