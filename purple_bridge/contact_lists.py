@@ -7,12 +7,12 @@ shows them beside whatever else the user keeps in it; the rls-services document 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from purple_bridge.addresses import GatewayDomain, SipAddress, name_as_account
+from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress, name_as_account, normalize_im_name
 from purple_bridge.bodies import resource_lists
 from purple_bridge.bodies.resource_lists import Entry
 from purple_bridge.db import contacts, presence_server
@@ -20,7 +20,7 @@ from purple_bridge.db.account import Account as Row
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES
-from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.destinations import Route, contacts_of, routes
 from purple_bridge.errors import BadRequest, GatewayError
 from purple_bridge.ownership import account_digest, plugin_of
 
@@ -47,6 +47,26 @@ class Edit:
     alias: str = ""
     groups: tuple[str, ...] = ()
     removed: bool = False
+
+
+def listed_route(engine: Engine, found: Sequence[Route]) -> Route:
+    """Of several accounts on a contact's network the one that has the contact on its list, else the first.
+
+    Else a contact would be asked by accounts of the user which it does not know. Raises SQLAlchemyError.
+    """
+    if len(found) > 1:
+        keys = [(account_digest(*_names(row)).hex(), _key(row, contact)) for row, contact in found]
+        listed = contacts.on_list(engine, keys)
+        return next((route for route, key in zip(found, keys, strict=True) if key in listed), found[0])
+    return found[0]
+
+
+def _names(row: Row) -> tuple[str, str]:
+    return row.protocol, row.ext_user
+
+
+def _key(row: Row, contact: ImContact) -> str:
+    return normalize_im_name(plugin_of(row.protocol), contact.name)
 
 
 def service_of(user: SipAddress) -> SipAddress:

@@ -18,6 +18,7 @@ from purple_bridge.errors import BadRequest
 from purple_bridge.ownership import plugin_of
 
 RowsOf = Callable[[str], Iterable[Row]]
+Route = tuple[Row, ImContact]
 
 
 def contacts_of(address: SipAddress, gateway: GatewayDomain, rows_of: RowsOf) -> list[ImContact]:
@@ -32,7 +33,7 @@ def contacts_of(address: SipAddress, gateway: GatewayDomain, rows_of: RowsOf) ->
     return [ImContact(row.protocol, row.ext_user) for row in rows_of(address.key)]
 
 
-def routes(accounts: Iterable[Row], contacts: Iterable[ImContact]) -> Iterator[tuple[Row, ImContact]]:
+def routes(accounts: Iterable[Row], contacts: Iterable[ImContact]) -> Iterator[Route]:
     """The accounts on each contact's network; the same ext_prot in front of a kindred one."""
     rows = list(accounts)
     for contact in contacts:

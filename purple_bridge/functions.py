@@ -21,7 +21,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,6 +43,7 @@ from purple_bridge.commands import (
     encode,
     spec_of,
 )
+from purple_bridge.contact_lists import listed_route
 from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
@@ -68,6 +69,8 @@ from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TAKEN = 1
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
@@ -419,10 +422,10 @@ class PurpleFunctions:
         if self._settings.gateway.contact_of(watcher) is None:
             self._in_database(lambda: presence_server.admit(self._engine, user, watcher))
 
-    def _in_database(self, work: Callable[[], None]) -> None:
+    def _in_database(self, work: Callable[[], T]) -> T:
         """A look into the presence server's tables for each new subscription; the server itself needs several."""
         try:
-            work()
+            return work()
         except SQLAlchemyError as error:
             logger.error("[%s] watchers: %s", self._text("$ci"), " ".join(str(error).split())[:300])
             raise Overloaded("The database does not answer") from error
@@ -440,6 +443,8 @@ class PurpleFunctions:
         found = list(self._routes(watcher, contacts))
         if not found:
             raise NoAccount(f"{watcher.uri} has no account on {contacts[0].protocol}")
+        if presentity != target and len(found) > 1:
+            found = [self._in_database(lambda: listed_route(self._engine, found))]
         seconds = expires if expires >= 0 else self._expires()
         for account, contact in found:
             watch = Watch(

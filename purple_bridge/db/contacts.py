@@ -40,6 +40,17 @@ def _load(connection: Connection, account: str) -> list[ListedContact]:
     ]
 
 
+def on_list(engine: Engine, keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of (account, contact) that are on the account's list. Raises SQLAlchemyError."""
+    table, found = purple_contact.c, set()
+    with engine.connect() as connection:
+        for account, contact in keys:
+            statement = select(table.account).where(table.account == account, table.contact == contact)
+            if connection.execute(statement).first() is not None:
+                found.add((account, contact))
+    return found
+
+
 def save(engine: Engine, account: str, contacts: Iterable[ListedContact]) -> bool:
     """The account's list is this one now; whether that was a change. Raises SQLAlchemyError."""
     now = {contact.contact: contact for contact in map(_fitting, contacts) if len(contact.contact) <= LONGEST_NAME}

@@ -71,9 +71,12 @@ class WatchedContact:
         self.changed_at = now
         self.held = self.held or not self._after(NOTIFY_INTERVAL, now)
 
-    def due(self, now: float) -> bool:
-        """RFC 3856 §6.10. What changes seldom is published at once; who changes all the time is waited for."""
-        if not self.watched:
+    def due(self, now: float, refused: bool = False) -> bool:
+        """RFC 3856 §6.10. What changes seldom is published at once; who changes all the time is waited for.
+
+        The end does not wait: nobody watches any more, or nobody may.
+        """
+        if refused or not self.watched:
             return self._after(PUBLISH_ANSWER, now)
         if not self._after(NOTIFY_INTERVAL, now):
             return False

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.bodies import pidf
-from purple_bridge.contact_lists import ContactLists, Edit
+from purple_bridge.contact_lists import ContactLists, Edit, listed_route
 from purple_bridge.db import contacts as contact_rows
 from purple_bridge.db import presence as presences
 from purple_bridge.db import presence_server, queue, silo
@@ -27,6 +27,7 @@ from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
 from purple_bridge.db.queue import Backlog, QueueRow
 from purple_bridge.db.silo import KeptRow, StoredMessage
+from purple_bridge.destinations import Route
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
 from purple_bridge.presence import Presence
@@ -123,6 +124,10 @@ class Store:
     def save_contacts(self, account: str, contacts: list[ListedContact], done: Callable[[bool | None], None]) -> None:
         """``account``: hex of its digest; ``done`` learns whether that was a change."""
         self._run(lambda: contact_rows.save(self._engine, account, contacts), done)
+
+    def listed_route(self, found: list[Route], done: Callable[[Route | None], None]) -> None:
+        """Which of the accounts has the contact on its list."""
+        self._run(lambda: listed_route(self._engine, found), done)
 
     def write_list(self, user: SipAddress, done: Callable[[bool | None], None]) -> None:
         """Make the user's documents what his accounts' lists say; ``done`` learns whether they changed."""

@@ -107,7 +107,8 @@ class Watches:
         """Publish what is due; the rest stays for the next time."""
         now = time.time()
         for contact, account in list(self._dirty.items()):
-            if contact.due(now) and self._publish(account, contact, now):
+            refused = account.permission(contact.key) is Permission.REFUSED
+            if contact.due(now, refused) and self._publish(account, contact, now):
                 self._dirty.pop(contact, None)
 
     # ------------------------------------------------------------ into SIP

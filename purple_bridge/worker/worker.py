@@ -35,7 +35,7 @@ from purple_bridge.commands import (
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import StoredSubscription
-from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.destinations import Route, contacts_of, routes
 from purple_bridge.errors import GatewayError, Overloaded
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
@@ -365,19 +365,31 @@ class Worker:
         rows: dict[str, tuple[Row, ...]],
     ) -> None:
         contacts = contacts_of(target, self._settings.gateway, lambda key: rows.get(key, ()))
-        for row, contact in routes(rows.get(watcher.key, ()), contacts):
-            if not self._owns(row.protocol, row.ext_user):
-                continue
-            command = Watch(
-                spec_of(row),
-                contact.name,
-                target.uri,
-                subscription.presentity,
-                watcher.key,
-                subscription.dialog,
-                float(subscription.expires),
-            )
-            self._watches.restore(self._account(command.account), command, subscription.active)
+        found = list(routes(rows.get(watcher.key, ()), contacts))
+
+        def chosen(routes: list[Route] | None) -> None:
+            for row, contact in routes or []:
+                if self._owns(row.protocol, row.ext_user):
+                    self._restore_route(subscription, target, watcher, row, contact.name)
+
+        if subscription.presentity == target.uri or len(found) < 2:
+            chosen(found)
+        else:
+            self._store.listed_route(found, lambda route: chosen([route] if route else None))
+
+    def _restore_route(
+        self, subscription: StoredSubscription, target: SipAddress, watcher: SipAddress, row: Row, contact: str
+    ) -> None:
+        command = Watch(
+            account=spec_of(row),
+            contact=contact,
+            contact_uri=target.uri,
+            presentity=subscription.presentity,
+            watcher=watcher.key,
+            dialog=subscription.dialog,
+            expires_at=float(subscription.expires),
+        )
+        self._watches.restore(self._account(command.account), command, subscription.active)
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
@@ -533,7 +545,9 @@ class Worker:
 
     def roster_changed(self, purple: Account) -> None:
         if account := self._owner(purple):
-            account.roster_changed()
+            if account.roster_changed():
+                for user in account.sip_users:  # who may have changed his rules while the account was offline
+                    self._rules_changed(account, address_of(user))
             self._rosters.changed(account)
             self._watches.account_changed(account)
 
