@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
 
 from slixmpp import JID, ClientXMPP
 from slixmpp.stanza import Message, Presence
@@ -22,6 +24,7 @@ from tests.agents.inbox import Inbox
 T = TypeVar("T")
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
+ROSTER = "jabber:iq:roster"
 CALL_SECONDS = 15.0
 SUBSCRIPTION_TYPES = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 
@@ -56,6 +59,15 @@ class XmppPresence:
     @property
     def from_bare(self) -> str:
         return JID(self.from_jid).bare
+
+
+@dataclass(frozen=True)
+class RosterItem:
+    """One contact on a roster (RFC 6121 §2.1.2)."""
+
+    name: str
+    groups: frozenset[str]
+    subscription: str
 
 
 class XmppUser:
@@ -183,6 +195,32 @@ class XmppUser:
     def approve(self, jid: str) -> None:
         """Let `jid` see the presence of this user."""
         self.presence(type="subscribed", to=jid)
+
+    def roster(self) -> dict[str, RosterItem]:
+        """The contact list as the server has it now, by bare JID."""
+        return self._runner.run(self._roster())
+
+    def save_contact(self, jid: str, name: str = "", groups: Iterable[str] = ()) -> None:
+        """RFC 6121 §2.3, §2.4: put a contact on the contact list, or change it there."""
+        written = "".join(f"<group>{escape(group)}</group>" for group in groups)
+        named = f" name={quoteattr(name)}" if name else ""
+        self._set_roster(f"<item jid={quoteattr(jid)}{named}>{written}</item>")
+
+    def remove_contact(self, jid: str) -> None:
+        """RFC 6121 §2.5"""
+        self._set_roster(f"<item jid={quoteattr(jid)} subscription='remove'/>")
+
+    def _set_roster(self, item: str) -> None:
+        query = f"<query xmlns='jabber:iq:roster'>{item}</query>"
+        self.send_xml(f"<iq type='set' id='{secrets.token_hex(6)}'>{query}</iq>")
+
+    async def _roster(self) -> dict[str, RosterItem]:
+        if self._client is None:
+            raise ConnectionError(f"{self.jid} is not connected")
+        question = cast(Any, self._client.make_iq_get("jabber:iq:roster"))  # all of it, whatever was told before
+        answer = await question.send()
+        items = answer.xml.iter(f"{{{ROSTER}}}item")
+        return {item.get("jid", ""): _roster_item(item) for item in items}
 
     def close(self) -> None:
         """Log out and end the thread; harmless when that was done, or the connection is gone already."""
@@ -381,6 +419,11 @@ def _read_message(stanza: StanzaBase) -> XmppMessage:
         xml=str(stanza),
         id=stanza["id"],
     )
+
+
+def _roster_item(item: ET.Element) -> RosterItem:
+    groups = frozenset(group.text or "" for group in item.iter(f"{{{ROSTER}}}group"))
+    return RosterItem(item.get("name", ""), groups, item.get("subscription", "none"))
 
 
 def _presence_source(presence: XmppPresence) -> tuple[str, str]:
