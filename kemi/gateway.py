@@ -416,12 +416,30 @@ def _handle_list() -> bool:
     """RFC 4662: SUBSCRIBE to one of the watcher's own contact lists, or in the dialog of one; False: it is none."""
     if _event() != "presence":
         return False
-    code = KSR.rls.handle_subscribe_uri("sip:{}@{}".format(*_address("$fU", "$fd")))
+    code = _subscribe_to_list()
+    if code == NO_LIST and _is_own_list() and KSR.purple.prepare_list() > 0:
+        code = _subscribe_to_list()
     if code < 0 and KSR.tm.t_get_status_code() < 200:
         return _reply(500, "Server Internal Error")
     if code != NO_LIST:
         return True
     return KSR.siputils.has_totag() <= 0 and _refuse_list()
+
+
+def _subscribe_to_list() -> int:
+    code: int = KSR.rls.handle_subscribe_uri("sip:{}@{}".format(*_address("$fU", "$fd")))
+    return code
+
+
+def _is_own_list() -> bool:
+    """The request begins a subscription to the watcher's own list, and the phone knows lists."""
+    owner, domain = _address("$rU", "$rd")
+    ours = (owner.removesuffix(LIST_SUFFIX), domain) == _address("$fU", "$fd") and owner.endswith(LIST_SUFFIX)
+    return ours and KSR.siputils.has_totag() <= 0 and _knows_lists()
+
+
+def _knows_lists() -> bool:
+    return "eventlist" in _text("$hdr(Supported)").lower()
 
 
 def _refuse_list() -> bool:
@@ -431,7 +449,7 @@ def _refuse_list() -> bool:
         return False
     if (owner.removesuffix(LIST_SUFFIX), domain) != _address("$fU", "$fd"):
         return _reply(403, "Contacts of another user")
-    if "eventlist" not in _text("$hdr(Supported)").lower():
+    if not _knows_lists():
         KSR.hdr.append_to_reply("Require: eventlist\r\n")
         return _reply(421, "Extension Required")
     return _reply(404, "Not Found")

@@ -43,7 +43,7 @@ from purple_bridge.commands import (
     encode,
     spec_of,
 )
-from purple_bridge.contact_lists import listed_route
+from purple_bridge.contact_lists import ContactLists, listed_route
 from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
@@ -167,6 +167,13 @@ class PurpleFunctions:
         A local user who has no presence rules of his own may be watched by every local user.
         """
         return self._guarded(self._prepare_subscribe)
+
+    def prepare_list(self) -> int:
+        """SUBSCRIBE to the contact list of the user in From, of which there is no document yet: makes it.
+
+        -404 for a user without an IM account. Else the list is there as soon as an account has signed on.
+        """
+        return self._guarded(self._prepare_list)
 
     def handle_xcap(self, auid: str, uri: str, method: str, conditional: int = 0) -> int:
         """The XCAP server has served the user ``uri`` a document of the application ``auid``.
@@ -466,7 +473,14 @@ class PurpleFunctions:
             return address
         return _parsed(self._text("$tu" if in_dialog else "$ou"))
 
-    # ------------------------------------------------------------ XCAP
+    # ------------------------------------------------------------ contact lists
+    def _prepare_list(self) -> None:
+        user = _parsed(self._text("$fu"))
+        if not self._rows(user) or self._mapping is None:
+            raise NoContact(f"{user.uri} has no IM account")
+        lists = ContactLists(self._engine, self._mapping, self._settings.gateway)
+        self._in_database(lambda: lists.write(SipAddress(user.user.lower(), user.host)))
+
     def _handle_xcap(self, auid: str, uri: str, method: str, conditional: int) -> None:
         user = _parsed(uri)
         if auid == "resource-lists":

@@ -33,7 +33,7 @@ from purple_bridge.commands import (
     Watch,
     decode,
 )
-from purple_bridge.db import queue
+from purple_bridge.db import presence_server, queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.db.scripts import kamailio_scripts, our_scripts
@@ -986,3 +986,23 @@ def test_a_database_that_fails_is_503(tmp_path: Path) -> None:
         assert gateway.error()[2] == ["Retry-After: 5\r\n"]
     finally:
         _closed(gateway)
+
+
+# ---- contact lists
+
+SERVICES = "/xcap-root/rls-services/users/sip:alice@example.org/index"
+
+
+def test_a_list_is_made_for_a_user_with_accounts(gateway: Gateway) -> None:
+    gateway.subscription(fu=ALICE, ru="sip:alice-contacts@example.org")
+    assert gateway.purple.prepare_list() == 1
+    found = presence_server.load_document(gateway.purple._engine, SERVICES)
+    assert found is not None
+    assert b'uri="sip:alice-contacts@example.org"' in found.body
+    assert gateway.purple.prepare_list() == 1
+    assert presence_server.load_document(gateway.purple._engine, SERVICES) == found
+
+
+def test_nobody_else_has_a_list(gateway: Gateway) -> None:
+    gateway.subscription(fu=NOBODY, ru="sip:nobody-contacts@example.org")
+    assert gateway.purple.prepare_list() == -404

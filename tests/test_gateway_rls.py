@@ -184,3 +184,10 @@ def test_a_list_is_true_again_after_a_crash(gateway: Gateway) -> None:
         assert bobs.publish(pidf(bob)).status == 200
         assert watch.refresh().status == 200
         wait_list(watch, lambda state: state.basic(bob) == "open")
+
+
+def test_a_list_is_there_before_its_account_has_signed_on(gateway: Gateway) -> None:
+    """Phones that get 404 at their first start may never ask again."""
+    gateway.add_account("alice", "prpl-jabber", "alice@localhost")
+    assert list_phone(gateway, "alice").subscribe_list(sip("alice-contacts")).status == 200
+    assert list_phone(gateway, "bob").subscribe_list(sip("bob-contacts")).status == 404

@@ -13,6 +13,7 @@ NOTIFY_INTERVAL = 5.0  # RFC 3856 §6.10: at most one NOTIFY in this time
 QUIET = 0.5  # who flaps is waited for until so long nothing has changed ...
 LONGEST_WAIT = 10.0  # ... but not longer than this after what was published last
 REPUBLISH = 1800.0  # half of what a publication lasts
+LONGEST_LOOK = 60.0  # between two looks at who watches
 # pua needs the answer to one PUBLISH before it can send the next with its ETag
 PUBLISH_ANSWER = 1.0
 
@@ -90,9 +91,14 @@ class WatchedContact:
 
 
 class WatchList:
-    """The watched contacts of one account, found by presentity and by contact."""
+    """The watched contacts of one account, found by presentity and by contact.
+
+    ``look_at``: Unix seconds from which on one of them may have ended or must be published again; so that a look once a
+    second costs nothing while there is nothing to do.
+    """
 
     def __init__(self) -> None:
+        self.look_at = 0.0
         self._by_presentity: dict[str, WatchedContact] = {}
         self._by_key: dict[str, list[WatchedContact]] = {}
 
@@ -112,6 +118,11 @@ class WatchList:
     def add(self, contact: WatchedContact) -> None:
         self._by_presentity[contact.presentity.uri] = contact
         self._by_key.setdefault(contact.key, []).append(contact)
+
+    def next_look(self, now: float) -> None:
+        """Set ``look_at`` after a look at ``now``."""
+        ends = (min(contact.dialogs.values(), default=now) for contact in self._by_presentity.values())
+        self.look_at = min((now + LONGEST_LOOK, *ends))
 
     def remove(self, contact: WatchedContact) -> None:
         if self._by_presentity.get(contact.presentity.uri) is contact:

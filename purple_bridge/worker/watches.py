@@ -48,6 +48,7 @@ class Watches:
         new = contact is None
         contact = contact or _watched_contact(account, command, presentity)
         contact.watch(command.dialog, command.expires_at, now)
+        account.watched.look_at = min(account.watched.look_at, command.expires_at or now)
         if new:
             account.watched.add(contact)
         if contact.watched and (new or command.initial):
@@ -63,10 +64,13 @@ class Watches:
 
     def sweep(self, account: OwnedAccount, now: float) -> None:
         """Once a second: subscriptions that nobody refreshed, publications that are about to expire."""
+        if now < account.watched.look_at:
+            return
         for contact in account.watched:
             contact.expire(now)
             if not contact.watched or now - contact.published_at > REPUBLISH:
                 self._later(account, contact)
+        account.watched.next_look(now)
 
     # ------------------------------------------------------------ what has changed
     def changed(self, account: OwnedAccount, contact: WatchedContact) -> None:
