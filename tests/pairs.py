@@ -90,7 +90,7 @@ def make_pair(gateway: Gateway, prosody: Prosody, **account: bool | int | str) -
     gateway.add_user(user)
     for name in (user, contact):
         prosody.add_user(name, PASSWORD)
-    gateway.add_xmpp_account(user, prosody, **account)
+    gateway.add_xmpp_account(user, prosody, None, **account)
     jid = f"{user}@{prosody.domain}"
     client = gateway.xmpp_user(prosody, contact)
     return Pair(gateway, user, jid, gateway.online_phone(user, jid), client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_upgrade_makes_the_lists_anew_that_would_end_kamailio(tmp_path: Path) ->
     url = f"sqlite:///{tmp_path / 'kamailio.db'}"
     create_all(url)
     kamailios = KAMAILIO_SHARES[0] / "db_sqlite" / "rls-create.sql"
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
         connection.executescript("DROP TABLE rls_watchers; DROP TABLE rls_presentity")
         connection.execute("DELETE FROM version WHERE table_name LIKE 'rls_%'")
         connection.executescript(kamailios.read_text())

@@ -312,7 +312,7 @@ def wait_count(watch: Subscription, count: int) -> None:
 
 def wait_forgotten(pair: Pair, timeout: float) -> None:
     """The presence server's tables have nothing of the contact for the user any more."""
-    found = (-1,)
+    found: tuple[int, ...] = (-1,)
 
     def nothing_left() -> bool:
         nonlocal found

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def test_a_write_waits_for_a_thread_that_needs_pythons_lock(path: str) -> None:
     result, seconds = run_in_child(_write_behind_another_thread, path, "made to wait")
     assert result == SQLITE_OK
     assert COMMIT_AFTER * 0.9 < seconds < COMMIT_AFTER + 0.5
-    assert sqlite3.connect(path).execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (2,)]
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (2,)]
 
 
 def test_without_it_the_write_fails_at_once(path: str) -> None:

@@ -244,8 +244,16 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal; elsewhere one line for each row, its fields parted by tabs."""
+    """A table on a terminal; elsewhere one line for each row, its fields parted by tabs.
+
+    Names come from strangers: what would be a line or field of its own, or move a cursor, is shown escaped.
+    """
+    rows = [[_on_one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))
