@@ -5,6 +5,7 @@ The account is a real one on a network of the test's own; the clock and the loop
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from purple_bridge.worker import account as account_module
 from purple_bridge.worker import watches as watches_module
 from purple_bridge.worker.account import NEWS_AFTER_ASKING, NEWS_AFTER_LOGIN, OwnedAccount
 from purple_bridge.worker.avatars import INLINE, Avatars
-from purple_bridge.worker.contacts import NOTIFY_INTERVAL, PUBLISH_ANSWER, REPUBLISH, WatchedContact
+from purple_bridge.worker.contacts import LONGEST_LOOK, NOTIFY_INTERVAL, PUBLISH_ANSWER, REPUBLISH, WatchedContact
 from purple_bridge.worker.outbox import Outbox
 from purple_bridge.worker.sip_out import SipSender
 from purple_bridge.worker.store import Store
@@ -82,7 +83,11 @@ class Loop:
 
     def _run_soon(self) -> None:
         while self._soon:
-            self._soon.pop(0)()
+            function = self._soon.pop(0)
+            try:
+                function()
+            except ValueError:  # the real one never raises into C
+                logging.exception("in the loop")
 
 
 class Network(Account):
@@ -622,10 +627,10 @@ def test_a_publication_is_made_again_before_it_expires(seen: Desk) -> None:
     before = seen.server.last()
     seen.pass_time(REPUBLISH - NOTIFY_INTERVAL - 10)
     assert seen.server.new() == []
-    seen.pass_time(20)
+    seen.pass_time(LONGEST_LOOK + 10)
     assert seen.server.new() == [("publish", PRIVATE.uri)]
     assert seen.server.last() == before
-    seen.pass_time(20)
+    seen.pass_time(LONGEST_LOOK + 10)
     assert seen.server.new() == []
 
 
@@ -704,11 +709,9 @@ def test_a_contact_that_fails_does_not_keep_the_others_waiting(seen: Desk, caplo
     seen.network.broken = {BOB}
     seen.watches.contact_changed(seen.account, BOB)
     seen.watches.watch(seen.account, seen.command(other, contact="dave@xmpp.example", dialog="two", initial=True))
-    with pytest.raises(ValueError, match="nobody"):  # the loop's own boundary logs it
-        seen.loop.run()
     seen.loop.run(2 * NOTIFY_INTERVAL)
     assert ("publish", other.uri) in seen.server.new()
-    assert "could not be published" in caplog.text
+    assert "a status nobody thought of" in caplog.text
     seen.network.broken = set()
     seen.tell(AWAY)
     assert ("publish", PRIVATE.uri) in seen.server.new()
