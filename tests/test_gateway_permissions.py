@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -266,6 +267,41 @@ def test_a_question_that_is_open_outlives_the_login(pair: Pair) -> None:
     wait_until(lambda: pair.contact_uri in _pending(pair), 10, "the contact waits again")
     assert pair.phone.message(pair.contact_uri, "yes").status == 202
     pair.wait_told("subscribed")
+
+
+def test_a_question_that_is_open_outlives_a_crash(tmp_path: Path, prosody: Prosody) -> None:
+    """And who was allowed before stays so, without a word."""
+    with Gateway(tmp_path / "gw", users={}) as gateway:
+        pair, allowed = make_pair(gateway, prosody), make_pair(gateway, prosody)
+        allowed.ask()
+        allowed.wait_question()
+        assert allowed.phone.message(allowed.contact_uri, "yes").status == 202
+        allowed.wait_told("available")
+        pair.ask()
+        pair.wait_question()
+        gateway.kamailio.kill()
+        gateway.kamailio.start()
+        gateway.wait_state(pair.jid, "online", 30)
+        allowed.wait_told("available", 30)
+        wait_until(lambda: _pending(pair) == [pair.contact_uri], 20, "the contact waits again")
+        assert not _pending(allowed)
+        assert pair.phone.message(pair.contact_uri, "yes").status == 202
+        pair.wait_told("subscribed")
+        assert [stanza.type for stanza in allowed.contact.presences].count("subscribed") == 1
+        assert not allowed.told("unsubscribed")
+
+
+def test_rules_that_change_while_the_account_is_offline(pair: Pair) -> None:
+    """The contact must not see the user when he comes back."""
+    pair.put_rules((pair.contact_uri, "allow"))
+    pair.ask()
+    pair.wait_told("available")
+    assert pair.phone.publish(None, expires=0).status == 200
+    pair.gateway.wait_state(pair.jid, "offline")
+    pair.put_rules((pair.contact_uri, "block"))
+    pair.contact.forget_presences()
+    assert pair.phone.publish(pidf(sip(pair.user))).status == 200
+    pair.wait_told("unsubscribed")
 
 
 def test_a_contact_that_the_user_watches_is_accepted(pair: Pair) -> None:
