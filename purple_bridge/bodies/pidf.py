@@ -250,9 +250,6 @@ def _seconds(text: str) -> int:
 
 # --- writing ---------------------------------------------------------------------------------------------
 
-# XML 1.0 §2.2 "Char": everything else cannot be written, not even as a reference.
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 def tuple_id(resource: str) -> str:
     """RFC 8048 §6.2: the resource with the prefix ``ID-``, an ``xs:ID``; no two resources share one."""
@@ -266,7 +263,7 @@ def build(entity: str, contact: ContactPresence, identifier: str) -> bytes:
     resource without one or of nobody at all, and the person. The same arguments make the same octets.
     """
     names = {"xmlns": PIDF, "xmlns:dm": DATA_MODEL, "xmlns:rpid": RPID, "xmlns:cipid": CIPID}
-    uri = _NOT_XML.sub("", entity)
+    uri = xml.NOT_XML.sub("", entity)
     root = Element("presence", names | {"entity": uri})
     for name, resource in zip(_tuple_ids(contact.resources, identifier), contact.resources, strict=True):
         _add_resource(root, name, uri, resource)

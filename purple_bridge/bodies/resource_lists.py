@@ -37,9 +37,7 @@ _WITHIN = {
     "display-name": ("list", "entry"),
 }
 
-# XML 1.0 §2.2 "Char": everything else cannot be written, not even as a reference.
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NO_URI = re.compile(rf"\s|{_NOT_XML.pattern}")
+_NO_URI = re.compile(rf"\s|{xml.NOT_XML.pattern}")
 _ENCODING = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?\sencoding\s*=\s*["']([^"']*)""")
 _START_TAG = re.compile(rb"""<([^\s/>]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
@@ -92,7 +90,7 @@ def _said(entry: Entry, title: str) -> tuple[str, set[str]]:
 
 def clean(name: str) -> str:
     """A name as one line, without characters that XML cannot carry: as ``read`` gives it back."""
-    return " ".join(_NOT_XML.sub(" ", name).split())
+    return " ".join(xml.NOT_XML.sub(" ", name).split())
 
 
 def services(entries: Sequence[Entry], service_uri: str) -> bytes:

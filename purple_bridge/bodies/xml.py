@@ -13,7 +13,7 @@ from purple_bridge.bodies import content
 from purple_bridge.errors import BadRequest
 
 # XML 1.0 §2.2 "Char": everything else cannot be written, not even as a reference.
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def root_of(body: bytes, tag: str, charset: str | None = None) -> Element:
@@ -51,7 +51,8 @@ def text_of(root: Element, tag: str) -> str:
 def document(root: Element) -> bytes:
     """A document in UTF-8. Raises BadRequest for a text that XML cannot carry."""
     for element in root.iter():
-        if element.text and _NOT_XML.search(element.text):
-            raise BadRequest(f"a character that XML cannot carry: {element.text[:60]!a}")
+        for text in (element.text or "", *element.attrib.values()):
+            if NOT_XML.search(text):
+                raise BadRequest(f"a character that XML cannot carry: {text[:60]!a}")
     written: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
     return written
