@@ -146,10 +146,15 @@ class ContactLists:
 
     # ------------------------------------------------------------ from the phones
     def edits(self, user: SipAddress) -> list[Edit]:
-        """What the resource-lists document says otherwise than the accounts' lists. Raises as ``contacts_of``."""
+        """What the resource-lists document says otherwise than the accounts' lists. Raises as ``contacts_of``.
+
+        A document that was deleted says nothing: nobody means to lose all contacts by that, and it is written again.
+        """
         document = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
+        if document is None:
+            return []
         known = {contact.address.uri: contact for contact in self.contacts_of(user)}
-        written = resource_lists.read(document.body) if document else []
+        written = resource_lists.read(document.body)
         added, changed, removed = resource_lists.diff(_entries(known.values()), written)
         rows = self._rows(user)
         new = [edit for entry in added for edit in self._added(rows, entry)]

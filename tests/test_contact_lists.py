@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress
 from purple_bridge.bodies import resource_lists
@@ -330,6 +330,12 @@ def test_contacts_are_removed(written: User) -> None:
     (row,) = written.rows()
     expected = [Edit(row, name, removed=True) for name in ("bob@xmpp.example", "dave@xmpp.example")]
     assert sorted(written.edits(), key=lambda edit: edit.contact) == expected
+
+
+def test_a_document_that_is_deleted_removes_nobody(written: User) -> None:
+    with written.engine.begin() as connection:
+        connection.execute(delete(xcap))
+    assert written.edits() == []
 
 
 def test_all_at_once(written: User) -> None:

@@ -426,12 +426,12 @@ class OwnedAccount:
 
     def ask_for(self, contact: WatchedContact, again: bool = False) -> None:
         """Ask to see the contact, unless it was asked; ``again``: also one that has refused (RFC 8048 §5.3.1)."""
+        if again:
+            self._refused.discard(contact.key)
         if self.state is not State.ONLINE or self.purple is None:
             return
         if self.has_permissions and self.permission(contact.key) is Permission.UNKNOWN:
             return  # the contact list, which is about to come, says whether it was asked
-        if again:
-            self._refused.discard(contact.key)
         if contact.key not in self._refused and not self._was_asked(contact.key):
             self._news_until[contact.key] = time.time() + NEWS_AFTER_ASKING
             self.purple.ask_contact(contact.name)

@@ -26,6 +26,7 @@ from purple_bridge.worker.store import Store
 
 logger = logging.getLogger(__name__)
 
+DATABASE_AGAIN = 10.0  # seconds after which a rule is written again that the database did not take
 TICK = 0.25  # seconds between looks at what waits
 HANDLING = {Permission.ALLOWED: Handling.ALLOW, Permission.REFUSED: Handling.BLOCK}
 
@@ -43,6 +44,9 @@ class Watches:
         """A SUBSCRIBE of a phone: a new one, a refresh, or the end (RFC 8048 §5.3)."""
         now, presentity = time.time(), SipAddress.parse(command.presentity)
         contact = account.watched.at(presentity)
+        if contact is not None and contact.told is Permission.REFUSED and command.initial:
+            account.watched.remove(contact)  # its watchers are being told; this one asks anew
+            contact = None
         if contact is None and command.expires_at <= now:
             return
         new = contact is None
@@ -100,10 +104,7 @@ class Watches:
             glib.add_timer(TICK, self._tick)
 
     def _tick(self) -> bool:
-        try:
-            self._flush()
-        except Exception:  # the timer must live on
-            logger.exception("presence could not be published")
+        self._flush()
         self._ticking = bool(self._dirty)
         return self._ticking
 
@@ -111,8 +112,13 @@ class Watches:
         """Publish what is due; the rest stays for the next time."""
         now = time.time()
         for contact, account in list(self._dirty.items()):
-            refused = account.permission(contact.key) is Permission.REFUSED
-            if contact.due(now, refused) and self._publish(account, contact, now):
+            try:
+                refused = account.permission(contact.key) is Permission.REFUSED
+                done = contact.due(now, refused) and self._publish(account, contact, now)
+            except Exception:  # one contact must not silence the others
+                logger.exception("the presence of %s could not be published", contact.address.uri)
+                done = True
+            if done:
                 self._dirty.pop(contact, None)
 
     # ------------------------------------------------------------ into SIP
@@ -134,7 +140,7 @@ class Watches:
             return False
         self._publish_status(account, contact, status, now)
         if permission is Permission.ALLOWED:
-            self._tell(contact, permission)
+            self._tell(account, contact, permission, lambda: None)
         return True
 
     def _publish_status(
@@ -152,10 +158,11 @@ class Watches:
             return ""
         return self._avatars.url(account.purple.icon(contact.name))
 
-    def _tell(self, contact: WatchedContact, permission: Permission, then: Callable[[], None] = lambda: None) -> None:
+    def _tell(
+        self, account: OwnedAccount, contact: WatchedContact, permission: Permission, then: Callable[[], None]
+    ) -> None:
         """The presence server decides by presence rules (RFC 5025), so a private presentity gets such."""
         if contact.told is permission or not contact.private:
-            then()
             return
         contact.told = permission
         document, address = presence_rules.for_everybody(HANDLING[permission]), contact.presentity
@@ -165,7 +172,7 @@ class Watches:
                 self._sip.refresh_watchers(address, then)
             else:
                 contact.told = Permission.UNKNOWN
-                then()
+                glib.add_timer(DATABASE_AGAIN, lambda: self._later(account, contact))
 
         self._store.save_rules(address, document, saved)
 
@@ -175,11 +182,15 @@ class Watches:
         if not contact.private:  # a SIP user, whose presence is his own affair: his account is just not seen
             self._publish_status(account, contact, ContactStatus(), time.time())
             return
-        account.watched.remove(contact)
-        address = contact.presentity
         if contact.published:  # first: who watches a whole list hears nothing of a refusal, but of who is gone
-            self._sip.unpublish(address, _identifier(account, contact))
-        self._tell(contact, Permission.REFUSED, lambda: self._store.forget_refusal(address))
+            self._sip.unpublish(contact.presentity, _identifier(account, contact))
+            contact.published = b""
+
+        def told() -> None:
+            account.watched.remove(contact)
+            self._store.forget_refusal(contact.presentity)
+
+        self._tell(account, contact, Permission.REFUSED, told)
 
     def _drop(self, account: OwnedAccount, contact: WatchedContact) -> None:
         """Nobody watches any more; the contact stays on the IM contact list (RFC 8048 §5.3.3)."""
