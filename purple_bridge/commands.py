@@ -97,8 +97,8 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
 
     ``user``: whose presence, as the presence server spells it. ``show``, ``note``, ``idle_since`` (Unix seconds, 0:
     active), ``mood``, ``priority`` and ``language``: what it says itself, ``show`` "" for a refresh, which says
-    nothing. ``etag``: of the publication it changes, "" for a new one. ``expires_at``: Unix seconds. ``keep``: this
-    owner stores it for the next start.
+    nothing. ``etag``: of the publication it changes, "" for a new one. ``expires_at``: Unix seconds. ``removes``:
+    ids of the tuples of a document with Expires 0. ``keep``: this owner stores it for the next start.
     """
 
     account: AccountSpec
@@ -111,6 +111,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     priority: int | None = None
     language: str = ""
     etag: str = ""
+    removes: frozenset[str] = frozenset()
     keep: bool = False
     call_id: str = ""
 

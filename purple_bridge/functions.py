@@ -363,6 +363,7 @@ class PurpleFunctions:
         user = _parsed(self._text("$ru"))
         presence = self._published_presence()
         expires_at = time.time() + self._expires()
+        removes = self._removed_tuples() if presence == OFFLINE else frozenset()
         for place, row in enumerate(self._own_rows(user)):
             command = Published(
                 account=spec_of(row),
@@ -375,10 +376,19 @@ class PurpleFunctions:
                 priority=presence.priority if presence else None,
                 language=presence.language if presence else "",
                 etag=self._text("$hdr(SIP-If-Match)").strip(),
+                removes=removes,
                 keep=place == 0,
                 call_id=self._text("$ci"),
             )
             self._hand_over(row, command)
+
+    def _removed_tuples(self) -> frozenset[str]:
+        """Phones that have lost their ETag remove what they published by the same document with Expires 0."""
+        try:
+            removes = self._expires() == 0 and not self._ksr.pv.get("$hdr(SIP-If-Match)")
+            return pidf.tuple_ids(self._body()) if removes else frozenset()
+        except BadRequest:  # a removal need not have a document, and may have anything
+            return frozenset()
 
     def _own_rows(self, user: SipAddress) -> tuple[Row, ...]:
         rows = self._rows(user)

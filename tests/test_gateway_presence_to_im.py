@@ -16,9 +16,10 @@ import pytest
 
 from tests.agents.irc import IrcUser
 from tests.agents.phone import HeaderFields, Phone
-from tests.agents.pidf import DATA_MODEL, PIDF, RPID, XML_LANG
+from tests.agents.pidf import DATA_MODEL, PIDF, RPID, XML_LANG, pidf
 from tests.agents.xmpp import XmppPresence, XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
+from tests.pairs import make_pair
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
@@ -603,3 +604,12 @@ def test_publications_say_how_and_not_whether(other_gateway: Gateway, prosody: P
         else:
             assert stage.show(person=activities("meal")).show == "away"
             assert "unavailable" not in [one.type for one in stage.client.presences[seen:]]
+
+
+def test_a_phone_without_its_etag_goes_by_its_document(tmp_path: Path, prosody: Prosody) -> None:
+    """Expires 0 without SIP-If-Match ends what was published with the same tuple."""
+    with Gateway(tmp_path, users={}) as gateway:
+        pair = make_pair(gateway, prosody)
+        pair.phone.etag = None
+        assert pair.phone.publish(pidf(sip(pair.user)), expires=0).status == 200
+        gateway.wait_state(pair.jid, "offline")

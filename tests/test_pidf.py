@@ -23,6 +23,7 @@ from purple_bridge.bodies.pidf import (
     contact_priority,
     parse,
     tuple_id,
+    tuple_ids,
 )
 from purple_bridge.errors import BadRequest, BodyTooLarge
 from purple_bridge.presence import (
@@ -599,3 +600,10 @@ def test_tuple_id(resource: str, name: str) -> None:
 def test_tuple_ids_are_names_and_differ(one: str, other: str) -> None:
     assert re.fullmatch("[A-Za-z_][A-Za-z0-9._-]*", tuple_id(one))  # the ASCII part of NCName
     assert (tuple_id(one) == tuple_id(other)) == (one == other)
+
+
+def test_tuples_of_a_document() -> None:
+    tuples = "<tuple id='a'/><x:tuple xmlns:x='urn:other' id='b'/><tuple id='c'><tuple id='d'/></tuple>"
+    assert tuple_ids(f"<presence xmlns='{PIDF}'>{tuples}</presence>".encode()) == {"a", "c"}
+    with pytest.raises(BadRequest):
+        tuple_ids(b"")

@@ -83,6 +83,11 @@ def parse(body: bytes, charset: str | None = None, *, now: datetime | None = Non
     return most_available(one.as_presence(bool(live), clock) for one in dict.fromkeys(said))
 
 
+def tuple_ids(body: bytes, charset: str | None = None) -> frozenset[str]:
+    """Ids of the document's tuples, by which a phone knows its own publication. Raises as ``parse``."""
+    return frozenset(tuple_.get("id", "") for tuple_ in _named(_root(body, charset), "tuple"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What one part of a document says; None and "" where it says nothing."""

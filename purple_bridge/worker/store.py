@@ -239,11 +239,12 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One phone's presence; ``expires``: Unix seconds."""
+    """One phone's presence; ``expires``: Unix seconds; ``sources``: the ids of the tuples."""
 
     presence: Presence
     expires: int
     etag: str
+    sources: frozenset[str] = frozenset()
 
 
 def _read(documents: list[PublishedDocument]) -> list[Published]:
@@ -251,7 +252,8 @@ def _read(documents: list[PublishedDocument]) -> list[Published]:
     found = []
     for document in documents:
         try:
-            found.append(Published(pidf.parse(document.body), document.expires, document.etag))
+            presence, sources = pidf.parse(document.body), pidf.tuple_ids(document.body)
+            found.append(Published(presence, document.expires, document.etag, sources))
         except GatewayError as error:
             logger.info("a publication cannot be read: %s", error.reason)
     return found

@@ -641,6 +641,7 @@ def _publications(command: Published, documents: list[Document], before: Wanted 
     """
     if not documents:
         return _said(command, before)
+    documents = [one for one in documents if not one.sources & command.removes]
     said = _presence_of(command) if command.show else None
     return tuple(
         Publication(said if said is not None and document.etag == command.etag else document.presence, document.expires)
