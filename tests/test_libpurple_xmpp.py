@@ -110,9 +110,10 @@ def presence(port: int, first: str, second: str, note: str) -> dict[str, Any]:
     request = recorder.requests[0][1]
     two.set_status(buddies.AWAY, note)
     away = run_until(lambda: _with(one, name, buddies.AWAY), "away")
+    told = _wait_told(recorder, one, name)
     two.set_status(buddies.UNAVAILABLE, "")
     busy = run_until(lambda: _with(one, name, buddies.UNAVAILABLE), "busy")
-    told = recorder.buddies[-1] == (one, name)
+    told = told and _wait_told(recorder, one, name)
     two.disconnect()
     run_until(lambda: not _is_online(one, name), "offline")
     return {
@@ -123,6 +124,13 @@ def presence(port: int, first: str, second: str, note: str) -> dict[str, Any]:
         "busy": busy,
         "told": told,
     }
+
+
+def _wait_told(recorder: Recorder, account: Account, name: str) -> bool:
+    """Changes are told once in each turn of the loop, so a moment after they can be read."""
+    run_until(lambda: (account, name) in recorder.buddies, "the change told")
+    recorder.buddies.clear()
+    return True
 
 
 def _with(account: Account, name: str, primitive: int) -> list[Any]:
