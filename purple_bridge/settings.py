@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from purple_bridge.addresses import GatewayDomain
-from purple_bridge.errors import ConfigurationError
+from purple_bridge.addresses import GatewayDomain, SipAddress
+from purple_bridge.errors import BadRequest, ConfigurationError
 
 CONNECT_ON = ("publish", "register", "start")
 AUTHORIZE = ("ask", "accept", "deny")
 QUEUE = ("offline", "always")
 OWN_MESSAGES = ("mark", "drop")
 AVATARS = ("off", "inline")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
@@ -41,6 +42,10 @@ class Settings:
     queue_ttl: int = THREE_DAYS
     own_messages: str = "mark"
     avatars: str = "off"
+    log_level: str = "info"
+    log_bodies: bool = False
+    web: str = ""
+    web_admins: frozenset[str] = frozenset()
 
 
 def read_settings(read: Read) -> Settings:
@@ -64,6 +69,10 @@ def read_settings(read: Read) -> Settings:
         queue_ttl=_number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
         own_messages=_choice(read, "own_messages", OWN_MESSAGES, "mark"),
         avatars=_avatars(read),
+        log_level=_choice(read, "log_level", LOG_LEVELS, "info"),
+        log_bodies=_number(read, "log_bodies", 0, 1, 0) == 1,
+        web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
+        web_admins=_users(read, "web_admins"),
     )
     if settings.http_proxy_host and not settings.http_proxy_port:
         raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
@@ -108,6 +117,17 @@ def _avatars(read: Read) -> str:
     return text
 
 
+def _users(read: Read, name: str) -> frozenset[str]:
+    """SIP users as ``SipAddress.key`` has them."""
+    texts = _text(read, name, required=False, default="").split(",")
+    try:
+        return frozenset(SipAddress.parse(text.strip()).key for text in texts if text.strip())
+    except BadRequest as error:
+        raise ConfigurationError(
+            f"purple.{name} is {', '.join(texts)!r}: {error.reason}; write sip:USER@DOMAIN, parted by commas"
+        ) from None
+
+
 def _identifier(read: Read, name: str) -> str:
     text = _text(read, name)
     if not text.isidentifier():
@@ -119,5 +139,5 @@ def _endpoint(read: Read, name: str) -> str:
     text = _text(read, name)
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of the internal listener")
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of a listener")
     return text

@@ -189,7 +189,7 @@ def test_the_user_says_no_and_is_asked_again(pair: Pair) -> None:
     assert pair.phone.message(pair.contact_uri, "no").status == 202
     pair.wait_told("unsubscribed")
     assert not pair.told("available")
-    assert pair.contact_uri not in _pending(pair)
+    wait_until(lambda: pair.contact_uri not in _pending(pair), 10, "winfo without the contact")
 
     pair.ask()
     pair.wait_question()

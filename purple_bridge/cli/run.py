@@ -57,6 +57,7 @@ class Options:
     receivers: int
     settings: dict[str, str]
     no_auth: bool
+    web: Listener | None
     log_file: Path | None
 
 
@@ -77,6 +78,15 @@ def _parse_listeners(texts: tuple[str, ...]) -> tuple[Listener, ...]:
     if not any(listener.protocol == "udp" for listener in listeners):
         raise ConfigurationError("--listen: at least one udp listener is needed")
     return listeners
+
+
+def _parse_web(text: str | None) -> Listener | None:
+    if text is None:
+        return None
+    listener = parse_listener(f"tcp:{text}")
+    if not is_loopback(listener.host):
+        raise ConfigurationError(f"--web {text}: passwords would cross the network in clear; use 127.0.0.1:PORT")
+    return listener
 
 
 def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,6 +150,12 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     metavar="purple.NAME=VALUE",
     help="A parameter of kamailio.cfg; repeat for more.",
 )
+@click.option(
+    "--web",
+    callback=_parsed(_parse_web),
+    metavar="HOST:PORT",
+    help="Listener of the web page and of /metrics, on loopback. Default: none.",
+)
 @click.option("--no-auth", is_flag=True, help="Believe the From header: for trials on loopback.")
 @click.option(
     "--log-file",
@@ -170,6 +186,7 @@ def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
         listeners=options.listeners,
         domains=domains,
         parameters=_parameters(options, config, state, domains[0]),
+        web=options.web,
         receivers=options.receivers,
         auth=not options.no_auth,
         threads_mode=kamailio.threads_mode,
@@ -197,10 +214,15 @@ def _parameters(options: Options, config: Path, state: StateDirectory, domain: s
         **{name: value for name, value in own.items() if value},
         "state_dir": str(state.path),
         "rpc_socket": str(state.rpc_socket),
+        "web": _address_of(options.web),
     }
     for name, value in values.items():
         check_value(name, value)
     return values
+
+
+def _address_of(listener: Listener | None) -> str:
+    return f"{listener.host}:{listener.port}" if listener else ""
 
 
 def _warn(run: Run) -> None:
@@ -222,7 +244,11 @@ def _prepare(run: Run) -> None:
         click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
     if failures:
         raise ConfigurationError(f"{failures[-1].subject}: {failures[-1].text}")
-    for listener in (*run.listeners, parse_listener(f"udp:{run.parameters['internal']}")):
+    for listener in (
+        *run.listeners,
+        *([run.web] if run.web else []),
+        parse_listener(f"udp:{run.parameters['internal']}"),
+    ):
         check_free(listener)
     _skip_sequence_numbers(run)
     run.state.remove_sockets()
@@ -250,7 +276,7 @@ def _skip_sequence_numbers(run: Run) -> None:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal")
+    names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal", "web")
     return {**{name: run.parameters[name] for name in names}, "run_dir": str(run.state.run)}
 
 

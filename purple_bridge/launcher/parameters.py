@@ -20,13 +20,16 @@ STRINGS = (
     "queue",
     "own_messages",
     "avatars",
+    "log_level",
+    "web",
+    "web_admins",
     "state_dir",
     "rpc_socket",
     "internal",
 )
-NUMBERS = ("httpProxy_port", "workers", "queue_ttl", "auth")
+NUMBERS = ("httpProxy_port", "workers", "queue_ttl", "log_bodies", "auth")
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
-LAUNCHERS_OWN = ("state_dir", "rpc_socket", "auth")
+LAUNCHERS_OWN = ("state_dir", "rpc_socket", "web", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)
 
 # the defaults of the shipped kamailio.cfg for which the launcher has better ones

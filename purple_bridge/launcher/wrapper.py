@@ -19,6 +19,7 @@ class Run:
     """All that one start of the gateway depends on.
 
     ``parameters``: the ``purple.NAME`` values as texts, complete with ``db_url``, ``internal`` and ``workers``.
+    ``web``: the listener of the web page.
     ``receivers``: processes for each UDP listener of phones. ``threads_mode``: this Kamailio has app_python3's
     ``threads_mode``.
     """
@@ -29,6 +30,7 @@ class Run:
     listeners: tuple[Listener, ...]
     domains: tuple[str, ...]
     parameters: Mapping[str, str]
+    web: Listener | None = None
     receivers: int = 1
     auth: bool = True
     threads_mode: bool = False
@@ -71,7 +73,7 @@ def _features(run: Run) -> list[str]:
     features = {
         SCHEMES[run.db_url.partition(":")[0]]: True,
         "WITH_AUTH": run.auth,
-        "WITH_TCP": any(listener.protocol == "tcp" for listener in run.listeners),
+        "WITH_TCP": run.web is not None or any(listener.protocol != "udp" for listener in run.listeners),
         "WITH_MHOMED": hosts != {"127.0.0.1"},
         "WITH_THREADS_MODE": run.threads_mode,
     }
@@ -105,4 +107,10 @@ def _listen_lines(run: Run) -> list[str]:
         f"socket_workers={run.workers}",
         f'listen=udp:{run.parameters["internal"]} name "internal"',
         *(f"listen={listener}" for listener in ordered),
+        *_web_lines(run.web),
     ]
+
+
+def _web_lines(listener: Listener | None) -> list[str]:
+    """With a process of its own: whoever looks at the page keeps no phone waiting."""
+    return ["socket_workers=1", f'listen={listener} name "web"'] if listener else []
