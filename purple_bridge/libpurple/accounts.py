@@ -50,6 +50,7 @@ class Account:
         c.purple.purple_accounts_add(self.pointer)
         self.idle_since = 0
         self.language = ""
+        self.unseen = False  # signed on without a word to contacts, where the protocol can do that
         self._mood = self._mood_told = ""
         self._told: dict[str, tuple[ContactStatus | None, bytes]] = {}
         _accounts[self.pointer] = self

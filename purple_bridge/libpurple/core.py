@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_void_p
+from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_size_t, c_void_p
 from typing import Any
 
 from . import buddies, c, eventloop, glib, protocol, signals
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _P, _S, _I = c_void_p, c_char_p, c_int
 _Connected = CFUNCTYPE(None, _P)
+_Progress = CFUNCTYPE(None, _P, _S, c_size_t, c_size_t)
 _Failed = CFUNCTYPE(None, _P, _I, _S)
 _Authorize = CFUNCTYPE(_P, _P, _S, _S, _S, _S, _I, _P, _P, _P)
 _Close = CFUNCTYPE(None, _P)
@@ -66,8 +67,12 @@ class Core:
 
     _process: int | None = None
 
-    def __init__(self, events: Events | None = None) -> None:
+    def __init__(
+        self, events: Events | None = None, progress: Callable[[Account, str], None] = lambda _account, _step: None
+    ) -> None:
+        """``progress``: called with each step of a sign-on, in words for people."""
         self._events: Any = events or _Silent()
+        self._progress = progress
         self._changes = Changes(self._events)
         self._resolver = Resolver()
         self._questions = itertools.count(1)
@@ -144,6 +149,7 @@ class Core:
         c.purple.purple_accounts_set_ui_ops(accounts)
         connections = operations(
             c.ConnectionUiOps,
+            connect_progress=callback(_Progress, self._stepped),
             connected=callback(_Connected, self._connected),
             disconnected=callback(_Connected, self._disconnected),
             report_disconnect_reason=callback(_Failed, self._failed),
@@ -185,6 +191,11 @@ class Core:
     # ------------------------------------------------------------ connections
     def _account_of(self, connection: int) -> Account | None:
         return account_at(c.purple_quick.purple_connection_get_account(connection))
+
+    def _stepped(self, connection: int, text: bytes, _step: int, _count: int) -> None:
+        account = self._account_of(connection)
+        if account:
+            self._progress(account, decode(text))
 
     def _connected(self, connection: int) -> None:
         account = self._account_of(connection)

@@ -70,6 +70,8 @@ class Xmpp(Protocol):
     # ------------------------------------------------------------ what an account does
     def connected(self, account: Account) -> None:
         """XEP-0280 §4: a server without carbons answers with an error, which does no harm."""
+        if account.unseen:
+            return
         node = xmlnode.new(b"iq", type="set", id="carbons")
         xmlnode.add(node, b"enable", CARBONS)
         self._send(c.purple_quick.purple_account_get_connection(account.pointer), node)
@@ -163,12 +165,16 @@ class Xmpp(Protocol):
         if stream and stream.resending and messages.is_out_of_date(name, packet[0], OUR_IDENT):
             packet[0] = None  # neither written, nor counted, nor kept (jabber.c, stream_management.c)
             return
+        account = account_at(pointer)
+        if name == b"presence" and account is not None and account.unseen:
+            packet[0] = None  # RFC 6121 §4.2: a client without initial presence gets no messages, and nobody sees it
+            return
         ident, outgoing = "", self._outgoing
         if outgoing and name == b"message":
             self._outgoing, ident = None, outgoing.ident
             messages.amend(packet[0], outgoing)
         elif name == b"presence":
-            self._showing(account_at(pointer), packet[0])
+            self._showing(account, packet[0])
         if stream:
             stream.sent(ident)
 

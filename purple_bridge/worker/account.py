@@ -15,7 +15,7 @@ from typing import Protocol
 from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
-from purple_bridge.gateway_options import GATEWAY_OPTIONS, TYPING
+from purple_bridge.gateway_options import TYPING, for_libpurple
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
 # what a network's plugin returns for a message it cannot send, in words for its writer
 REFUSALS = {errno.EILSEQ: "the network's character set lacks one of its characters", errno.E2BIG: "it is too long"}
-GTALK_SERVER = "talk.google.com"
 # seconds in which the network tells who is there, after the sign-on and after it was asked
 NEWS_AFTER_LOGIN, NEWS_AFTER_ASKING = 2.0, 1.0
 
@@ -235,20 +234,7 @@ class OwnedAccount:
 
     def _options(self) -> list[tuple[str, bool | int | str]]:
         """The row's options for libpurple, in the types the plugin declares; ValueError names a wrong one."""
-        declared = GATEWAY_OPTIONS | {
-            option.name: option
-            for protocol in plugins.installed_protocols()
-            if protocol.id == self.plugin
-            for option in protocol.options
-        }
-        given = dict(self._spec.options)
-        if self._spec.protocol == "gtalk":
-            given.setdefault("connect_server", GTALK_SERVER)
-        unknown = sorted(given.keys() - declared.keys())
-        if unknown:
-            raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
-        converted = [(name, plugins.convert(declared[name], value)) for name, value in given.items()]
-        return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
+        return for_libpurple(self._spec.protocol, dict(self._spec.options))
 
     def _show(self) -> None:
         presence = self._presence()
