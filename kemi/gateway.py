@@ -9,7 +9,6 @@ value; an exception that leaves a route would be logged and the request never an
 from __future__ import annotations
 
 import re
-import time
 import traceback
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
@@ -217,8 +216,7 @@ class Routes:
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
         if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
-            seconds = _registered_seconds()
-            KSR.purple.handle_register(seconds)
+            KSR.purple.handle_register()
         return ANSWERED
 
     def ksr_route_message(self) -> bool:
@@ -328,9 +326,7 @@ def _chosen_contacts() -> list[tuple[str, str]]:
 
 def _has_registered() -> bool:
     """The gateway has put messages into the database, and asks: has a phone registered at or after ``since``?"""
-    since = _text("$(ru{uri.param,since})")
-    bindings = _bindings(_user("$rU", "$rd"))
-    if not since.isdigit() or not any(modified >= int(since) for modified, _expires in bindings):
+    if KSR.purple.has_registered() < 0:
         return _reply(480, "Temporarily Unavailable")
     return _reply(200, "OK")
 
@@ -373,23 +369,6 @@ def _lock_keys(name: str) -> tuple[str, ...]:
     """What cfgutils.lock and unlock take: from Kamailio 6 on a second key as well, which may be empty."""
     major, _, _ = _text("$version(num)").partition(".")
     return (name, "") if int(major) >= 6 else (name,)
-
-
-def _registered_seconds() -> int:
-    """For how long the user in To is still registered, by the phone that stays longest; 0: no phone is left."""
-    ends = (expires for _modified, expires in _bindings(_text("$tu")))
-    return max(0, max(ends, default=0) - int(time.time()))
-
-
-def _bindings(uri: str) -> list[tuple[int, int]]:
-    """When each contact of the user registered last, and when it expires; Unix seconds."""
-    if KSR.registrar.reg_fetch_contacts(LOCATION, uri, "user") < 0:
-        return []
-    count = int(_text("$ulc(user=>count)") or 0)
-    modified = [int(_text(f"$(ulc(user=>modified)[{place}])")) for place in range(count)]
-    expires = [int(_text(f"$(ulc(user=>expires)[{place}])")) for place in range(count)]
-    KSR.registrar.reg_free_contacts("user")
-    return list(zip(modified, expires, strict=True))
 
 
 def _user(user: str, domain: str) -> str:

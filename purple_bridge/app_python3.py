@@ -5,8 +5,9 @@ thread holds it since Py_Initialize, so that nothing ever lets go of it while th
 
 Kamailio 6.0.1 and later: ``modparam("app_python3", "threads_mode", 1)`` cures it.
 Kamailio 5.6 and 5.7: one more PyGILState_Release in child_init makes the module's own Release drop the lock; one
-PyGILState_Ensure in the first route call keeps the state that makes every later Release a PyEval_SaveThread.  Only in
-a process that has another Python thread: without one, Python 3.11 aborts.
+PyGILState_Ensure in the first call of the script, from cfgengine "python" or by python_exec, keeps the state that makes
+every later Release a PyEval_SaveThread.  Only in a process that has another Python thread: without one, Python 3.11
+aborts.
 Kamailio 5.8 and 6.0.0: neither works; refused.
 """
 
@@ -65,9 +66,10 @@ def _handler() -> Any:
     return ctypes.py_object.in_dll(ctypes.CDLL(None), "_sr_apy_handler_obj").value
 
 
-def on_child_init(function: Callable[[int], None]) -> None:
+def on_child_init(function: Callable[[int], bool]) -> None:
     """Call ``function(rank)`` in every SIP worker, in front of the script's own child_init.
 
+    It returns what ``let_threads_run`` returns, or False.
     app_python3 forks through Python's fork hooks, with the rank known and the handler made.
     """
     parent = os.getpid()
@@ -80,31 +82,43 @@ def on_child_init(function: Callable[[int], None]) -> None:
     os.register_at_fork(after_in_child=after_fork)
 
 
-def _wrap_child_init(handler: Any, function: Callable[[int], None]) -> None:
+def _wrap_child_init(handler: Any, function: Callable[[int], bool]) -> None:
     original = handler.child_init
 
     def child_init(number: int) -> Any:
-        function(number)
-        return original(number)
+        keep = function(number)
+        result = original(number)
+        if keep:
+            _keep_state_in_first_call(handler)
+        return result
 
     handler.child_init = child_init
 
 
-def let_threads_run(native: bool) -> None:
-    """In child_init, once the other thread runs; ``native``: app_python3 does it (threads_mode)."""
+def script_is_reloaded() -> None:
+    """In mod_init of a reload: the handler gives way to a new one, and may not have been called yet."""
+    if (rank() or 0) >= 1:
+        _handler().child_init  # noqa: B018 - looking it up is the call
+
+
+def let_threads_run(native: bool) -> bool:
+    """In child_init, once the other thread runs; ``native``: app_python3 does it (threads_mode).
+
+    True: the first call of the script has to keep the state.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
-    if native:
-        return
-    ctypes.PyDLL(None).PyGILState_Release(0)
-    _keep_state_in_first_route(_handler())
+    if not native:
+        ctypes.PyDLL(None).PyGILState_Release(0)
+    return not native
 
 
-def _keep_state_in_first_route(handler: Any) -> None:
-    original = handler.ksr_request_route
+def _keep_state_in_first_call(handler: Any) -> None:
+    """app_python3 looks up the method that it calls: any of them, since python_exec takes every name."""
+    own = type(handler)
 
-    def first_route(message: Any) -> Any:
+    def look_up(self: Any, name: str) -> Any:
+        object.__setattr__(self, "__class__", own)
         ctypes.PyDLL(None).PyGILState_Ensure()
-        del handler.ksr_request_route
-        return original(message)
+        return getattr(self, name)
 
-    handler.ksr_request_route = first_route
+    handler.__class__ = type(own.__name__, (own,), {"__slots__": (), "__getattribute__": look_up})

@@ -79,6 +79,7 @@ MIN_EXPIRES = (
 )
 _ETAG = re.compile(r".*\.[0-9]{1,9}")  # how Kamailio's presence server ends its own (presence/presentity.c)
 PIDF_TYPE = "application/pidf+xml"
+LOCATION = "location"  # usrloc's table, as every kamailio.cfg calls it
 RANKS = 1024  # processes of one Kamailio
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
 MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
@@ -147,13 +148,18 @@ class PurpleFunctions:
         """PUBLISH: signs the user's accounts on, changes their status, or signs them off (RFC 3903)."""
         return self._guarded(self._handle_publish)
 
-    def handle_register(self, expires: int) -> int:
+    def handle_register(self, expires: int = -1) -> int:
         """REGISTER that was accepted; ``expires``: seconds the user is still registered for, 0: no more.
 
+        Default: what the module registrar has in LOCATION for the user in To.
         What was kept for the user goes to the phone. Signs the user's accounts on or off where purple.connect_on is
         ``register``.
         """
         return self._guarded(lambda: self._handle_register(expires))
+
+    def has_registered(self) -> int:
+        """OPTIONS of the gateway: 1 if a phone of the user in the request URI has registered since ``;since``."""
+        return self._guarded(self._has_registered)
 
     def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
         """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
@@ -398,12 +404,37 @@ class PurpleFunctions:
 
     def _handle_register(self, expires: int) -> None:
         user = _parsed(self._text("$tu"))
+        if expires < 0:
+            expires = self._registered_seconds()
         if expires > 0 and self._kept_users.stamp(*silo.owner(user.key)):
             self._deliver_kept(user.key)
         if self._settings.connect_on == "register":
             expires_at = time.time() + expires if expires > 0 else 0.0
             for place, row in enumerate(self._rows(user)):
                 self._hand_over(row, Registered(spec_of(row), expires_at, place == 0, self._text("$ci")))
+
+    def _registered_seconds(self) -> int:
+        """For how long the user in To is still registered, by the phone that stays longest; 0: no phone is left."""
+        ends = (expires for _modified, expires in self._bindings(self._text("$tu")))
+        return max(0, max(ends, default=0) - int(time.time()))
+
+    def _has_registered(self) -> None:
+        since = self._text("$(ru{uri.param,since})")
+        user = _parsed(self._text("$ru"))
+        bindings = self._bindings(f"sip:{user.key}") if since.isascii() and since.isdigit() else []
+        if not any(modified >= int(since) for modified, _expires in bindings):
+            raise NotOnline("Temporarily Unavailable")
+
+    def _bindings(self, uri: str) -> list[tuple[int, int]]:
+        """When each contact of the user registered last, and when it expires; Unix seconds."""
+        registrar = self._ksr.registrar
+        if registrar.reg_fetch_contacts(LOCATION, uri, "purple") < 0:
+            return []
+        places = range(int(self._text("$ulc(purple=>count)") or 0))
+        modified = [int(self._text(f"$(ulc(purple=>modified)[{place}])")) for place in places]
+        expires = [int(self._text(f"$(ulc(purple=>expires)[{place}])")) for place in places]
+        registrar.reg_free_contacts("purple")
+        return list(zip(modified, expires, strict=True))
 
     def _deliver_kept(self, user: str) -> None:
         """Also to a worker that is still starting: it reads the command then."""

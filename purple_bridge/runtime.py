@@ -58,16 +58,17 @@ class Runtime:
         self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
         app_python3.on_child_init(self._child_init)
 
-    def _child_init(self, rank: int) -> None:
-        """In every SIP worker; those of rank 1 to purple.workers run a libpurple."""
+    def _child_init(self, rank: int) -> bool:
+        """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
         logs.set_up(f"worker {rank}")
         self.functions.open_database(rank)
         if rank > self.settings.workers:
-            return
+            return False
         worker = Worker(self.settings, rank, self._shared, self._resource, self._sockets[rank - 1])
         LoopThread(worker).start()
-        app_python3.let_threads_run(self._native_threads)
+        keep_state = app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
+        return keep_state
 
 
 def install(ksr: Any) -> None:
@@ -76,6 +77,8 @@ def install(ksr: Any) -> None:
     try:
         if Runtime.current is None:
             Runtime.current = Runtime(ksr)
+        else:
+            app_python3.script_is_reloaded()
     except ConfigurationError as error:
         logger.error("%s", error)
         raise

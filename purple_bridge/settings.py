@@ -16,6 +16,8 @@ QUEUE = ("offline", "always")
 OWN_MESSAGES = ("mark", "drop")
 AVATARS = ("off", "inline")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+PURPLEMAP = "purplemap"
+STATE_DIR = "/var/lib/kamailio-purple"
 THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
@@ -55,16 +57,16 @@ def read_settings(read: Read) -> Settings:
     """
     settings = Settings(
         db_url=_text(read, "db_url"),
-        db_table=_identifier(read, "db_table"),
-        http_proxy_host=_text(read, "httpProxy_host", required=False),
-        http_proxy_port=_number(read, "httpProxy_port", 0, 65535),
-        workers=_number(read, "workers", 1, MAX_WORKERS),
+        db_table=_identifier(read, "db_table", PURPLEMAP),
+        http_proxy_host=_text(read, "httpProxy_host", required=False, default=""),
+        http_proxy_port=_number(read, "httpProxy_port", 0, 65535, 0),
+        workers=_number(read, "workers", 1, MAX_WORKERS, 2),
         gateway=GatewayDomain(_text(read, "gateway_domain")),
-        connect_on=_choice(read, "connect_on", CONNECT_ON),
-        authorize=_choice(read, "authorize", AUTHORIZE),
-        state_dir=_text(read, "state_dir"),
-        rpc_socket=_text(read, "rpc_socket"),
-        internal=_endpoint(read, "internal"),
+        connect_on=_choice(read, "connect_on", CONNECT_ON, "publish"),
+        authorize=_choice(read, "authorize", AUTHORIZE, "ask"),
+        state_dir=_text(read, "state_dir", default=STATE_DIR),
+        rpc_socket=_text(read, "rpc_socket", default=f"{read('state_dir') or STATE_DIR}/run/rpc.sock"),
+        internal=_endpoint(read, "internal", "127.0.0.1:5059"),
         queue=_choice(read, "queue", QUEUE, "offline"),
         queue_ttl=_number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
         own_messages=_choice(read, "own_messages", OWN_MESSAGES, "mark"),
@@ -80,7 +82,7 @@ def read_settings(read: Read) -> Settings:
 
 
 def _value(read: Read, name: str, default: str | int | None = None) -> Any:
-    """What a configuration file of an older version lacks has a default."""
+    """Most have a default, so that a site says only what is its own."""
     value = read(name)
     if value is None:
         value = default
@@ -128,15 +130,15 @@ def _users(read: Read, name: str) -> frozenset[str]:
         ) from None
 
 
-def _identifier(read: Read, name: str) -> str:
-    text = _text(read, name)
+def _identifier(read: Read, name: str, default: str) -> str:
+    text = _text(read, name, default=default)
     if not text.isidentifier():
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be a table's name (letters, digits, _)")
     return text
 
 
-def _endpoint(read: Read, name: str) -> str:
-    text = _text(read, name)
+def _endpoint(read: Read, name: str, default: str | None = None) -> str:
+    text = _text(read, name, default=default)
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of a listener")

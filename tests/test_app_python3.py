@@ -66,9 +66,16 @@ class Script:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
+    def ours(self, rank: int) -> bool:
+        self.calls.append(f"our child_init {rank}")
+        return False
+
     def child_init(self, rank: int) -> int:
         self.calls.append(f"script's child_init {rank}")
         return 0
+
+    def by_python_exec(self, message: str) -> int:
+        return self.ksr_request_route(message)
 
     def ksr_request_route(self, message: str) -> int:
         self.calls.append(f"route {message}")
@@ -77,7 +84,7 @@ class Script:
 
 def test_our_child_init_comes_before_the_scripts() -> None:
     script = Script()
-    app_python3._wrap_child_init(script, lambda rank: script.calls.append(f"our child_init {rank}"))
+    app_python3._wrap_child_init(script, script.ours)
     assert script.child_init(2) == 0
     assert script.calls == ["our child_init 2", "script's child_init 2"]
 
@@ -86,7 +93,7 @@ def test_an_error_in_our_child_init_reaches_kamailio() -> None:
     """Kamailio then does not start: a worker without its libpurple would lose messages."""
     script = Script()
 
-    def fail(_rank: int) -> None:
+    def fail(_rank: int) -> bool:
         raise RuntimeError("libpurple did not start")
 
     app_python3._wrap_child_init(script, fail)
@@ -104,18 +111,21 @@ def switch_interval() -> Iterator[None]:
 
 @pytest.mark.usefixtures("switch_interval")
 def test_with_threads_mode_only_the_interval_changes() -> None:
-    app_python3.let_threads_run(native=True)
+    assert not app_python3.let_threads_run(native=True)
     assert sys.getswitchinterval() == pytest.approx(app_python3.SWITCH_SECONDS)
 
 
-def test_only_the_first_route_call_is_wrapped() -> None:
+@pytest.mark.parametrize("method", ["ksr_request_route", "by_python_exec"])
+def test_the_first_call_of_the_script_is_noticed(method: str) -> None:
+    """The one that app_python3 makes; what child_init calls by itself comes before."""
     script = Script()
-    app_python3._keep_state_in_first_route(script)
-    assert "ksr_request_route" in vars(script)
-    assert script.ksr_request_route("one") == 1
-    assert "ksr_request_route" not in vars(script)
+    app_python3._wrap_child_init(script, lambda _rank: True)
+    assert script.child_init(1) == 0
+    assert type(script) is not Script
+    assert getattr(script, method)("one") == 1
+    assert type(script) is Script
     assert script.ksr_request_route("two") == 1
-    assert script.calls == ["route one", "route two"]
+    assert script.calls == ["script's child_init 1", "route one", "route two"]
 
 
 def test_a_fork_outside_kamailio_starts_nothing() -> None:
@@ -123,7 +133,7 @@ def test_a_fork_outside_kamailio_starts_nothing() -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        app_python3.on_child_init(lambda _rank: None)
+        app_python3.on_child_init(lambda _rank: False)
         grandchild = os.fork()
         if grandchild == 0:
             os.write(writer, b"forked without a handler")

@@ -67,7 +67,26 @@ def test_numbers_may_be_text_and_spaces_go() -> None:
     assert (settings.http_proxy_host, settings.connect_on) == ("proxy", "register")
 
 
-@pytest.mark.parametrize("name", GOOD)
+NEEDED = ("db_url", "gateway_domain")
+
+
+def test_two_parameters_are_enough() -> None:
+    assert read_settings({name: GOOD[name] for name in NEEDED}.get) == Settings(
+        db_url="sqlite:////tmp/k.db",
+        db_table="purplemap",
+        http_proxy_host="",
+        http_proxy_port=0,
+        workers=2,
+        gateway=GatewayDomain("im.example.org"),
+        connect_on="publish",
+        authorize="ask",
+        state_dir="/var/lib/kamailio-purple",
+        rpc_socket="/var/lib/kamailio-purple/run/rpc.sock",
+        internal="127.0.0.1:5059",
+    )
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_parameter_is_named(name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"purple\.{name} "):
         _read(**{name: None})

@@ -39,8 +39,6 @@ from purple_bridge.settings import read_settings
 T = TypeVar("T")
 DEFAULT_LISTENER = "udp:127.0.0.1:5060"
 DEFAULT_WORKERS = 2
-# stand for what kamailio.cfg has where nothing is given here
-UNSET = {"httpProxy_host": "", "httpProxy_port": "0", "connect_on": "publish", "authorize": "ask"}
 CONTROL_CHARACTERS = [chr(number) for number in (*range(32), 127)]
 
 
@@ -233,7 +231,7 @@ def _warn(run: Run) -> None:
 
 def _prepare(run: Run) -> None:
     """Everything that must be right or exist before Kamailio starts; ConfigurationError says what is not."""
-    read_settings({**UNSET, **run.parameters}.get)
+    read_settings(run.parameters.get)
     _create_database(run)
     findings = [
         *preflight.check_programs(run.db_url.partition(":")[0]),
