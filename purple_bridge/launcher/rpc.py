@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,12 @@ def call(rpc_socket: Path, method: str, *parameters: str | int, timeout: float =
 
 
 def _exchange(rpc_socket: Path, question: bytes, timeout: float) -> bytes:
-    """Kamailio answers to the path that the question came from, so this side needs one of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="rpc-") as directory,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection,
-    ):
+    """Kamailio answers to the address that the question came from. The kernel chooses one without a file (unix(7)):
+    a file in /tmp would be another one for a service with a /tmp of its own.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
         connection.settimeout(timeout)
-        connection.bind(f"{directory}/answer")
-        connection.sendto(question, str(rpc_socket))
+        connection.bind("")
+        connection.connect(str(rpc_socket))
+        connection.send(question)
         return connection.recv(LONGEST_ANSWER)
