@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def kamailio_scripts(
 def our_scripts(dialect: str, table: str) -> list[TableScript]:
     """What the gateway's own file creates, with ``table`` in the place of purplemap."""
     folder = _PLACES[dialect][2]
-    roots = (Path(__file__).parents[2], Path(sys.prefix) / "share" / "kamailio-purple")
+    roots = (Path(__file__).parents[2], Path(sysconfig.get_path("data")) / "share" / "kamailio-purple")
     for path in (root / "sql" / folder / OUR_FILE for root in roots):
         if path.is_file():
             return list(_table_scripts(path, {PURPLEMAP: table}))

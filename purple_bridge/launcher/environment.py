@@ -12,7 +12,8 @@ from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.versions import LIBPURPLE, Kamailio
 
 PROJECT_ROOT = Path(purple_bridge.__file__).resolve().parent.parent
-INSTALLED = (Path(sysconfig.get_path("data")) / "share/kamailio-purple", Path("/usr/share/kamailio-purple"))
+INSTALLED = Path(sysconfig.get_path("data")) / "share/kamailio-purple"
+SYSTEM_CONFIG = Path("/etc/kamailio-purple")  # what `purplectl install` has put there, for the operator to edit
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SHARED_MEGABYTES = 256
 PRIVATE_MEGABYTES = 16
@@ -32,23 +33,31 @@ UNWANTED = (
     "PYTHONHOME",
     "PYTHONSTARTUP",
     "PURPLE_DB_URL",
+    "PURPLE_OPTIONS",
+    "NOTIFY_SOCKET",  # it is this process that tells systemd
 )
 
 
+def is_checkout() -> bool:
+    """Whether this runs from a checkout, not from installed packages."""
+    return (PROJECT_ROOT / "kamailio.cfg").exists()
+
+
 def default_config() -> Path | None:
-    """The kamailio.cfg of the checkout, else the installed one, else None."""
-    places = (directory / "kamailio.cfg" for directory in (PROJECT_ROOT, *INSTALLED))
-    return next((place for place in places if place.exists()), None)
+    """The kamailio.cfg of the checkout, else that of the system, else the one that came with the package, else None."""
+    places = (directory / "kamailio.cfg" for directory in (PROJECT_ROOT, SYSTEM_CONFIG, INSTALLED))
+    return next((place for place in places if os.access(place, os.R_OK)), None)
 
 
 def default_state_dir() -> Path:
     """``state`` in a checkout, the system's directory for an installed package."""
-    return PROJECT_ROOT / "state" if (PROJECT_ROOT / "kamailio.cfg").exists() else SYSTEM_STATE
+    return PROJECT_ROOT / "state" if is_checkout() else SYSTEM_STATE
 
 
 def default_script() -> Path:
-    """The route script that comes with this package."""
-    return PROJECT_ROOT / "kemi" / "gateway.py"
+    """The route script of the system, which the operator may have edited, else the one that comes with the package."""
+    edited = SYSTEM_CONFIG / "gateway.py"
+    return edited if os.access(edited, os.R_OK) and not is_checkout() else PROJECT_ROOT / "kemi" / "gateway.py"
 
 
 def command_line(kamailio: Kamailio, wrapper: Path) -> list[str]:

@@ -14,6 +14,7 @@ from purple_bridge.control_client import ask
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import rpc
 from purple_bridge.launcher.environment import command_line, environment
+from purple_bridge.launcher.notify import notify
 from purple_bridge.launcher.readiness import answers, worker_is_ready
 from purple_bridge.launcher.supervisor import StopRequested, Supervisor
 from purple_bridge.launcher.versions import Kamailio
@@ -56,8 +57,10 @@ def run_gateway(run: Run, kamailio: Kamailio, log: IO[bytes] | int, announce: Ca
             _wait_until_ready(run, supervisor)
             _watch_processes(run, supervisor)
             announce()
+            notify("READY=1")
             supervisor.wait()
         except StopRequested:
+            notify("STOPPING=1")
             _drain(run)
 
 
