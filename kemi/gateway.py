@@ -239,6 +239,7 @@ class Routes:
             return NEXT
         if _address("$rU", "$rd") != _address("$fU", "$fd"):
             return _reply(403, "Presence of another user")
+        _add_content_length()
         if not _new_transaction():
             return ANSWERED
         watched = _event() == "presence"
@@ -339,6 +340,13 @@ def _handle_subscribe() -> None:
     KSR.presence.handle_subscribe()
     if _has_accepted() and _event() == "presence":
         KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+
+
+def _add_content_length() -> None:
+    """RFC 3261 §18.3: over UDP it may be missing, as in Linphone's last PUBLISH; the presence server wants it."""
+    if KSR.hdr.is_present("Content-Length") <= 0:
+        KSR.hdr.append(f"Content-Length: {_text('$bs')}\r\n")
+        KSR.textopsx.msg_apply_changes()
 
 
 def _publish_for_gateway() -> None:

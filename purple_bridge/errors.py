@@ -7,6 +7,7 @@
 ``├─ NotOnline``            480, the sender's account is not signed on
 ``├─ ConditionFailed``       412, a publication to be changed that is not there
 ``├─ UnsupportedBody``      415, a content type this gateway cannot carry
+``│  └─ UnsupportedEncoding``  415, a Content-Encoding
 ``├─ IntervalTooBrief``     423, a publication that would end at once
 ``├─ BodyTooLarge``         413
 ``└─ Overloaded``           503 with Retry-After, a worker's queue is full or its libpurple is down
@@ -50,6 +51,10 @@ class BodyTooLarge(GatewayError):
 
 class UnsupportedBody(GatewayError):
     status = 415
+
+
+class UnsupportedEncoding(UnsupportedBody):
+    """The answer lists what is understood in Accept-Encoding (RFC 3261 §21.4.13)."""
 
 
 class IntervalTooBrief(GatewayError):

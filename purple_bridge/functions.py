@@ -60,6 +60,7 @@ from purple_bridge.errors import (
     NotOnline,
     Overloaded,
     UnsupportedBody,
+    UnsupportedEncoding,
 )
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.ownership import owner_of
@@ -214,7 +215,9 @@ class PurpleFunctions:
             self._ksr.hdr.append_to_reply(f"Retry-After: {error.retry_after}\r\n")
         if isinstance(error, IntervalTooBrief):  # RFC 3903 §6
             self._ksr.hdr.append_to_reply(f"Min-Expires: {MIN_EXPIRES}\r\n")
-        if isinstance(error, UnsupportedBody):
+        if isinstance(error, UnsupportedEncoding):
+            self._ksr.hdr.append_to_reply(f"Accept-Encoding: {', '.join(self._encodings())}\r\n")
+        elif isinstance(error, UnsupportedBody):
             # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
             self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._media_types())}\r\n")
         self._ksr.sl.send_reply(error.status, error.reason)
@@ -222,6 +225,9 @@ class PurpleFunctions:
 
     def _media_types(self) -> tuple[str, ...]:
         return (PIDF_TYPE,) if self._text("$rm") == "PUBLISH" else content.ACCEPTED
+
+    def _encodings(self) -> tuple[str, ...]:
+        return ("identity",) if self._text("$rm") == "PUBLISH" else content.ENCODINGS
 
     # ------------------------------------------------------------ the error boundary
     def _guarded(self, function: Callable[[], object]) -> int:
@@ -249,7 +255,8 @@ class PurpleFunctions:
         if mark in self._accepted:
             logger.info("[%s] a retransmission: answered as before", self._text("$ci"))
             return
-        said = incoming.read(self._ksr.pv.get("$cT"), self._body())
+        body = content.decompressed(self._body(), self._text("$hdr(Content-Encoding)"))
+        said = incoming.read(self._ksr.pv.get("$cT"), body)
         routes = list(self._routes(sender, contacts))
         if not routes:
             networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
@@ -349,6 +356,8 @@ class PurpleFunctions:
             if not self._ksr.pv.get("$hdr(SIP-If-Match)"):
                 raise BadRequest("A PUBLISH without a body needs SIP-If-Match")
             return None
+        if (coding := self._text("$hdr(Content-Encoding)").strip().lower()) not in ("", "identity"):
+            raise UnsupportedEncoding(f"a PUBLISH with Content-Encoding {coding[:40]!a} is not understood")
         kind = content.parse_content_type(self._text("$cT"))
         if kind.media_type != PIDF_TYPE:
             raise UnsupportedBody(f"{kind.media_type} is not understood; send {PIDF_TYPE}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.bodies.content import ACCEPTED, MAX_BODY, decode, parse_content_type
+from purple_bridge.bodies.content import ACCEPTED, MAX_BODY, decode, decompressed, parse_content_type
 from purple_bridge.bodies.incoming import Text, read
-from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody
+from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedBody, UnsupportedEncoding
 
 
 def text_of(content_type: str | None, body: bytes) -> str:
@@ -144,12 +146,14 @@ def test_characters_no_network_can_carry(code: int) -> None:
 
 
 def test_what_a_message_may_be() -> None:
-    assert ACCEPTED == ("text/plain", "text/html", "message/cpim", "application/im-iscomposing+xml")
+    assert ACCEPTED == (
+        *("text/plain", "text/html", "message/cpim", "message/imdn+xml", "application/im-iscomposing+xml"),
+    )
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/x-markdown", "application/json", "message/imdn+xml", "multipart/mixed;boundary=x", "text/plain2"],
+    ["text/x-markdown", "application/json", "multipart/mixed;boundary=x", "text/plain2"],
 )
 def test_other_types_are_refused(content_type: str) -> None:
     with pytest.raises(UnsupportedBody) as error:
@@ -181,3 +185,37 @@ def test_nothing_else_is_raised(content_type: str | None, body: bytes) -> None:
         assert text_of(content_type, body)
     except (BadRequest, UnsupportedBody) as error:
         assert error.reason.isprintable()
+
+
+TEXT = "Grüße\n".encode() * 100
+CODED = [
+    ("", TEXT),
+    ("identity", TEXT),
+    (" Deflate", zlib.compress(TEXT)),
+    ("gzip", gzip.compress(TEXT)),
+    ("x-gzip", gzip.compress(TEXT)),
+    ("deflate", zlib.compress(b"x" * MAX_BODY).ljust(100)),
+]
+
+
+@pytest.mark.parametrize(("coding", "body"), CODED, ids=short)
+def test_content_encodings(coding: str, body: bytes) -> None:
+    assert decompressed(body, coding) in (TEXT, b"x" * MAX_BODY)
+
+
+BROKEN = [
+    ("br", TEXT, UnsupportedEncoding),
+    ("deflate, gzip", TEXT, UnsupportedEncoding),
+    ("deflate", TEXT, BadRequest),
+    ("gzip", gzip.compress(TEXT)[:-9], BadRequest),
+    ("deflate", b"", BadRequest),
+    ("deflate", zlib.compress(bytes(MAX_BODY + 1)), BodyTooLarge),
+    ("gzip", gzip.compress(bytes(100_000_000)), BodyTooLarge),
+]
+
+
+@pytest.mark.parametrize(("coding", "body", "error"), BROKEN, ids=short)
+def test_bad_content_encodings(coding: str, body: bytes, error: type[Exception]) -> None:
+    """What is short can be long: no more than MAX_BODY octets are ever made of it."""
+    with pytest.raises(error):
+        decompressed(body, coding)

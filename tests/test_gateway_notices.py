@@ -612,9 +612,18 @@ def test_what_cannot_be_sent(talk: Talk, content_type: str) -> None:
     answer = talk.phone.message(talk.to_bob, "x", content_type)
     assert answer.status == 415
     accepted = {name.strip() for name in answer.headers["Accept"].split(",")}
-    assert accepted == {"text/plain", "text/html", CPIM, COMPOSING}
+    assert accepted == {"text/plain", "text/html", CPIM, COMPOSING, "message/imdn+xml"}
     talk.hear_from_alice()
     assert len(talk.bob.messages) == 1
+
+
+def test_another_content_encoding_is_refused(talk: Talk) -> None:
+    """RFC 3261 §20.12, §21.4.13"""
+    answer = talk.phone.message(talk.to_bob, "x", headers=[("Content-Encoding", "br")])
+    assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "deflate, gzip")
+    fields = [("Event", "presence"), ("Content-Type", "application/pidf+xml"), ("Content-Encoding", "deflate")]
+    published = talk.phone.request("PUBLISH", talk.phone.aor, fields, b"x")
+    assert (published.status, published.headers["Accept-Encoding"]) == (415, "identity")
 
 
 # ---- questions

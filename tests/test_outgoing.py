@@ -10,6 +10,7 @@ from purple_bridge.bodies import cpim, imdn, incoming
 from purple_bridge.bodies.imdn import Receipt
 from purple_bridge.bodies.incoming import Text
 from purple_bridge.bodies.outgoing import (
+    call_id,
     cpim_message,
     ident_of_message_id,
     imdn_message,
@@ -131,3 +132,18 @@ def test_message_ids(ident: str, message_id: str) -> None:
 @pytest.mark.parametrize("message_id", ["", "17", "p1x2", "IM-1"])
 def test_message_ids_of_others(message_id: str) -> None:
     assert ident_of_message_id(message_id) == ""
+
+
+@pytest.mark.parametrize("ident", ["17", "a b", "x@y.z", "ü.<>", "im-1"])
+def test_a_call_id_tells_the_ident(ident: str) -> None:
+    """For phones whose receipts name a message by it."""
+    named = call_id("0123", message_id_of_ident(ident))
+    assert named.isascii()
+    assert not set(named) & set(' \t\r\n;,"')
+    assert ident_of_message_id(named) == ident
+
+
+def test_a_call_id_without_an_ident() -> None:
+    assert call_id("0123") == "0123@purple"
+    assert call_id("0123", message_id_of_ident("x" * 200)) == "0123@purple"
+    assert ident_of_message_id("0123@purple") == ""

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import encodings
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from encodings.aliases import aliases
 from types import MappingProxyType
 
-from purple_bridge.errors import BadRequest, BodyTooLarge
+from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
 
-ACCEPTED = ("text/plain", "text/html", "message/cpim", "application/im-iscomposing+xml")
+ACCEPTED = ("text/plain", "text/html", "message/cpim", "message/imdn+xml", "application/im-iscomposing+xml")
 """Media types a MESSAGE may have: the Accept header of a 415 (RFC 3261 §21.4.13)."""
+
+ENCODINGS = ("deflate", "gzip")
+"""Content codings a MESSAGE may have (RFC 3261 §20.12, RFC 9110 §8.4.1)."""
 
 MAX_BODY = 64_000
 """Octets. With its headers such a request still fits into the 65,535 octets of Kamailio's buffer and of a datagram."""
@@ -91,6 +95,28 @@ def decode(body: bytes, charset: str) -> str:
         return body.decode(codec).removeprefix("\ufeff")
     except (UnicodeError, LookupError):
         raise BadRequest(f"the body is not {charset[:40]!a} text") from None
+
+
+def decompressed(body: bytes, encoding: str) -> bytes:
+    """The body without its Content-Encoding, at most ``MAX_BODY`` octets of it, however small it came.
+
+    Raises UnsupportedEncoding (415) for another coding, BodyTooLarge, and BadRequest for what is not compressed so.
+    """
+    coding = encoding.strip().lower().removeprefix("x-")
+    if coding in ("", "identity"):
+        return body
+    if coding not in ENCODINGS:
+        raise UnsupportedEncoding(f"the Content-Encoding {encoding[:40]!a} is not understood")
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib.h: a zlib or a gzip header
+    try:
+        plain = decoder.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        raise BadRequest(f"the body is not {coding}") from None
+    if len(plain) > MAX_BODY:
+        raise BodyTooLarge(f"the body has more than {MAX_BODY} octets")
+    if not decoder.eof:
+        raise BadRequest(f"the body is not {coding}")
+    return plain
 
 
 def check_size(body: bytes) -> None:

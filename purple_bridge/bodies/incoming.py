@@ -64,8 +64,11 @@ def _parsed(content_type: str | None) -> ContentType:
     return content.parse_content_type(content_type) if content_type else content.PLAIN
 
 
-def _plainly(parsed: ContentType, body: bytes) -> Text | Typing:
-    """What a body says without an envelope, or in one. RFC 5438 §7.2.1: a receipt is never without."""
+def _plainly(parsed: ContentType, body: bytes) -> Said:
+    """What a body says without an envelope, or in one.
+
+    RFC 5438 §7.2.1 wants receipts in envelopes; Linphone sends them without, for messages that had none.
+    """
     charset = parsed.parameters.get("charset")
     match parsed.media_type:
         case "text/plain":
@@ -76,6 +79,8 @@ def _plainly(parsed: ContentType, body: bytes) -> Text | Typing:
         case composing.MEDIA_TYPE:
             notice = composing.parse(body, charset)
             return Typing(notice.active, notice.refresh)
+        case imdn.MEDIA_TYPE:
+            return imdn.parse(body, charset)
         case other:
             raise UnsupportedBody(f"{other} cannot be sent; send {', '.join(content.ACCEPTED)}")
 
@@ -89,10 +94,8 @@ def _unwrapped(message: Cpim) -> Said:
     _check_required(message)
     parsed, body = _parsed(message.content_type), _decoded(message)
     content.check_size(body)
-    if parsed.media_type == imdn.MEDIA_TYPE:
-        return imdn.parse(body, parsed.parameters.get("charset"))
     said = _plainly(parsed, body)
-    if isinstance(said, Typing):
+    if not isinstance(said, Text):
         return said
     request = imdn.request_of(message)
     return replace(said, message_id=request.message_id, wants=request.wants, date_time=request.date_time, cpim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
@@ -12,6 +13,8 @@ from purple_bridge.bodies.cpim import Cpim
 TEXT_TYPE = "text/plain;charset=utf-8"
 
 _IM_PREFIX = "im-"
+_CALL_ID = re.compile(r"[^.]+\.(?P<message_id>im-.+)@[^@]+")
+_LONGEST_IN_CALL_ID = 100
 
 # What tells each status; forbidden and error are said of the delivery.
 _KIND = {
@@ -36,8 +39,19 @@ def message_id_of_ident(ident: str) -> str:
 
 
 def ident_of_message_id(message_id: str) -> str:
-    """The IM network's own id that ``message_id_of_ident`` made a Message-ID of; "" for any other Message-ID."""
+    """The IM network's own id that ``message_id_of_ident`` made a Message-ID of; "" for any other Message-ID.
+
+    Also of a Call-ID that ``call_id`` made: phones that know no CPIM name messages by it in their receipts.
+    """
+    if call_id := _CALL_ID.fullmatch(message_id):
+        message_id = call_id["message_id"]
     return unquote(message_id.removeprefix(_IM_PREFIX)) if message_id.startswith(_IM_PREFIX) else ""
+
+
+def call_id(unique: str, message_id: str = "") -> str:
+    """A Call-ID, from which ``ident_of_message_id`` gets the IM network's id again. ``unique``: without a dot."""
+    short = 0 < len(message_id) <= _LONGEST_IN_CALL_ID
+    return f"{unique}.{message_id}@purple" if short else f"{unique}@purple"
 
 
 def cpim_message(

@@ -165,7 +165,15 @@ class Messages:
         else:
             content_type, body = outgoing.text_body(text)
         return Letter(
-            sender, user, body, content_type, message.sent_at, message.subject, message.language, True, origin
+            sender,
+            user,
+            body,
+            content_type,
+            message.sent_at,
+            message.subject,
+            message.language,
+            origin=origin,
+            message_id=message_id,
         )
 
     def say(self, account: OwnedAccount, sender: SipAddress, text: str) -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 
 from purple_bridge.addresses import SipAddress
-from purple_bridge.bodies import composing
+from purple_bridge.bodies import composing, outgoing
 from purple_bridge.bodies.content import parse_content_type
 from purple_bridge.bodies.splitting import split
 from purple_bridge.db import silo
@@ -71,6 +71,7 @@ class Letter:
     """One message for a SIP user. ``user``: SipAddress.key. ``body``: UTF-8 where it is text/plain.
 
     ``written_at``: Unix seconds, 0: now. ``keep``: for later, if no phone takes it. ``origin``: the caller's own.
+    ``message_id``: what a receipt for it names, where its body does not say so.
     """
 
     sender: SipAddress
@@ -82,6 +83,7 @@ class Letter:
     language: str = ""
     keep: bool = True
     origin: object = None
+    message_id: str = ""
 
 
 Failed = Callable[[Letter, int, str], None]
@@ -391,7 +393,9 @@ def _addresses(sender: SipAddress | str, user: str) -> Headers:
 
 
 def _headers(letter: Letter) -> Headers:
-    headers = [*_addresses(letter.sender, letter.user), ("Content-Type", letter.content_type), *_optional(letter)]
+    call_id = ("Call-ID", outgoing.call_id(secrets.token_hex(12), letter.message_id))
+    headers = [*_addresses(letter.sender, letter.user), call_id, ("Content-Type", letter.content_type)]
+    headers += _optional(letter)
     return [*headers, _date(letter.written_at)] if letter.written_at else headers
 
 

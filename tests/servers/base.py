@@ -29,6 +29,7 @@ class Server:
     start_seconds: ClassVar[float] = 30.0
     stop_seconds: ClassVar[float] = 8.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    stdin: ClassVar[int] = subprocess.DEVNULL
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory
@@ -141,7 +142,7 @@ class Server:
                 ["setpriv", "--pdeathsig", "SIGKILL", *self.privileges(), *self.command()],
                 cwd=self.directory,
                 env=self.environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=self.stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
