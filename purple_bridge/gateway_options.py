@@ -1,4 +1,4 @@
-"""Account options of a row: those for the gateway itself, declared as libpurple's plugins declare theirs, and others."""
+"""Account options of a row: those for the gateway itself, declared as libpurple's plugins do, and those for libpurple."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,14 +29,13 @@ from purple_bridge.db.mapping import DatabaseUnavailable
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted
 from purple_bridge.errors import BadRequest, ConfigurationError
+from purple_bridge.launcher.parameters import read_all
 
 SETTINGS_FILE = "settings.json"
-READ_FROM_CONFIG = ("db_url", "db_table", "state_dir", "gateway_domain")
 CHECKOUT = Path(__file__).parents[2]
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SYSTEM_CONFIG = Path("/etc/kamailio/kamailio.cfg")
 
-_CFG_LINE = r'^[ \t]*purple\.{name}[ \t]*=[ \t]*"([^"\n]*)"'
 _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give --config with a purple.db_url in it"
 
 
@@ -84,6 +82,14 @@ def resolve(given: Given) -> Settings:
     return Settings(db_url, table, state_dir, domain)
 
 
+def http_proxy(given: Given) -> tuple[str, int] | None:
+    """Host and port of the HTTP proxy that the gateway's accounts connect through; None for none."""
+    config = _config(given.config)
+    saved = _saved(given.state_dir or Path(config.get("state_dir") or default_state_dir()))
+    host, port = (saved.get(name) or config.get(name) or "" for name in ("httpProxy_host", "httpProxy_port"))
+    return (host, int(port)) if host and port.isdecimal() else None
+
+
 def _saved(state_dir: Path) -> dict[str, str]:
     path = state_dir / SETTINGS_FILE
     text = _read(path)
@@ -104,8 +110,7 @@ def _config(given: Path | None) -> dict[str, str]:
         if given:
             raise ConfigurationError(f"{given} does not exist")
         return {}
-    found = {name: re.search(_CFG_LINE.format(name=name), text, re.M) for name in READ_FROM_CONFIG}
-    return {name: match[1] for name, match in found.items() if match}
+    return read_all(text)
 
 
 def _read(path: Path) -> str | None:
@@ -120,23 +125,40 @@ def _read(path: Path) -> str | None:
 # --- options ----------------------------------------------------------------------------------------------
 
 
-def database_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which database; the command gets ``settings``."""
+def given_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which database; the command gets them as ``given``, for ``resolve``."""
 
-    @click.option("--db-url", envvar="PURPLE_DB_URL", help="The database, in the form of purple.db_url.")
-    @click.option("--table", help=f"The mapping table (purple.db_table), by default {PURPLEMAP}.")
+    @click.option("--db-url", envvar="PURPLE_DB_URL", metavar="URL", help="The database, in the form of purple.db_url.")
+    @click.option("--table", metavar="NAME", help=f"The mapping table (purple.db_table), by default {PURPLEMAP}.")
     @click.option(
         "--state-dir",
         envvar="PURPLE_STATE_DIR",
         type=click.Path(path_type=Path),
+        metavar="DIR",
         help="Where the running gateway has left its settings.",
     )
-    @click.option("--config", type=click.Path(path_type=Path), help=f"By default {SYSTEM_CONFIG}.")
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=f"The kamailio.cfg to read, by default {SYSTEM_CONFIG}.",
+    )
     @wraps(command)
-    def with_settings(
+    def with_given(
         *args: Any, db_url: str | None, table: str | None, state_dir: Path | None, config: Path | None, **rest: Any
     ) -> None:
-        settings = resolve(Given(db_url, table, state_dir, config))
+        command(*args, given=Given(db_url, table, state_dir, config), **rest)
+
+    return with_given
+
+
+def database_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which database; the command gets ``settings``."""
+
+    @given_options
+    @wraps(command)
+    def with_settings(*args: Any, given: Given, **rest: Any) -> None:
+        settings = resolve(given)
         with one_line_errors(settings.db_url):
             command(*args, settings=settings, **rest)
 
@@ -144,7 +166,7 @@ def database_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def json_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +264,14 @@ def _advice(words: str) -> str:
 
 def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+def print_done(as_json: bool, text: str, changed: bool = True, **facts: object) -> None:
+    """What a command has done: a line for people, or ``{"changed": …}`` with ``facts`` for programs."""
+    if as_json:
+        print_json({"changed": changed, **facts})
+    else:
+        click.echo(text)
 
 
 def _on_one_line(text: str) -> str:

@@ -58,10 +58,15 @@ def read_config(text: str) -> dict[str, str]:
 
     As ``purple.NAME = literal`` or in a define ``PURPLE_NAME``; what still is the shipped default counts as not set.
     """
-    names = {name.lower(): name for name in SETTABLE}
+    values = read_all(text)
+    return {name: values[name] for name in SETTABLE if name in values and values[name] != SHIPPED.get(name)}
+
+
+def read_all(text: str) -> dict[str, str]:
+    """As ``read_config``, with what the launcher decides and with the shipped defaults."""
+    names = {name.lower(): name for name in (*STRINGS, *NUMBERS)}
     found = [*_DEFINE.findall(text), *_PARAMETER.findall(text)]
-    values = {names[name.lower()]: unquoted(value) for name, value in found if name.lower() in names}
-    return {name: value for name, value in values.items() if value != SHIPPED.get(name)}
+    return {names[name.lower()]: unquoted(value) for name, value in found if name.lower() in names}
 
 
 def _parse_setting(text: str) -> tuple[str, str]:
