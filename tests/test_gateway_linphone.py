@@ -23,7 +23,8 @@ def phone(gateway: Gateway, prosody: Prosody, tmp_path_factory: pytest.TempPathF
     prosody.add_user(USER, PASSWORD)
     gateway.add_xmpp_account(USER, prosody)
     directory: Path = tmp_path_factory.mktemp("linphone")
-    with Linphone(directory, sip(USER), PASSWORD, f"127.0.0.1:{gateway.kamailio.port}") as linphone:
+    proxy, friend = f"127.0.0.1:{gateway.kamailio.port}", xmpp_contact(f"bob@{prosody.domain}")
+    with Linphone(directory, sip(USER), PASSWORD, proxy, friend) as linphone:
         gateway.wait_state(f"{USER}@{prosody.domain}", "online")
         yield linphone
 
@@ -48,6 +49,17 @@ def test_its_receipt_reaches_the_contact(phone: Linphone, bob: XmppUser, prosody
     wait_until(lambda: "are you there?" in phone.screen, 10, "the message on the phone's screen")
     receipt = bob.wait_any(lambda message: RECEIPTS in message.xml)
     assert 'id="lin 1"' in receipt.xml.replace("'", '"')
+
+
+def test_it_sees_the_contact_and_is_seen(phone: Linphone, bob: XmppUser, prosody: Prosody) -> None:
+    jid = f"{USER}@{prosody.domain}"
+    bob.approve(jid)
+    wait_until(lambda: "is Online" in phone.screen, 15, "the contact is online")
+    bob.presence(show="dnd")
+    wait_until(lambda: "is Busy" in phone.screen, 15, "the contact is busy")
+    bob.subscribe(jid)
+    bob.wait_presence(lambda presence: presence.type == "subscribed" and presence.from_bare == jid)
+    bob.wait_presence(lambda presence: presence.type == "available" and presence.from_bare == jid)
 
 
 def test_it_signs_off_when_it_quits(phone: Linphone, gateway: Gateway, prosody: Prosody) -> None:

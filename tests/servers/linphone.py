@@ -26,21 +26,25 @@ publish=1
 username={user}
 passwd={password}
 realm={domain}
+[friend_0]
+url=<{friend}>
+pol=accept
+subscribe=1
 """
 
 
 class Linphone(Server):
     """`address`: its SIP address; `proxy`: HOST:PORT of its server, with parameters. It registers and publishes.
 
-    What it shows, and what it is told, is in `screen`.
+    It watches the presence of its `friend`, a SIP URI. What it shows, and what it is told, is in `screen`.
     """
 
     name: ClassVar[str] = "linphonec"
     stdin: ClassVar[int] = subprocess.PIPE
 
-    def __init__(self, directory: Path, address: str, password: str, proxy: str) -> None:
+    def __init__(self, directory: Path, address: str, password: str, proxy: str, friend: str) -> None:
         super().__init__(directory)
-        self.address, self._password, self._proxy = address, password, proxy
+        self.address, self._password, self._proxy, self._friend = address, password, proxy, friend
 
     @property
     def screen(self) -> str:
@@ -50,7 +54,13 @@ class Linphone(Server):
         (self.directory / ".local" / "share" / "linphone").mkdir(parents=True, exist_ok=True)  # it makes none itself
         user, _, domain = self.address.removeprefix("sip:").partition("@")
         text = CONFIGURATION.format(
-            port=self.port, proxy=self._proxy, address=self.address, user=user, domain=domain, password=self._password
+            port=self.port,
+            proxy=self._proxy,
+            address=self.address,
+            user=user,
+            domain=domain,
+            password=self._password,
+            friend=self._friend,
         )
         (self.directory / "linphonerc").write_text(text)
 
