@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),
+    "installer": ("errors", "launcher.environment"),
     # of one worker: each knows less than those below it
     "worker.wanted": ("presence",),
     "worker.contacts": ("addresses",),

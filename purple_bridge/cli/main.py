@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -20,6 +21,9 @@ COMMANDS = {
     "contacts": "purple_bridge.cli.contacts",
     "status": "purple_bridge.cli.status",
     "protocols": "purple_bridge.cli.protocols",
+    "completion": "purple_bridge.cli.completion",
+    "install": "purple_bridge.cli.install",
+    "uninstall": "purple_bridge.cli.install",
 }
 
 
@@ -45,6 +49,8 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Exit 0 done, 1 failed, 2 wrong usage; an error is one line on stderr."""
+    if "_PURPLECTL_COMPLETE" in os.environ:
+        importlib.import_module("purple_bridge.cli.completion").set_up()
     try:
         status = cli.main(args=args, prog_name="purplectl", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
@@ -58,4 +64,11 @@ def main(args: list[str] | None = None) -> None:
     except (click.ClickException, ConfigurationError) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"purplectl: {text}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"purplectl: {place}{error.strerror or error}", err=True)
         sys.exit(1)

@@ -47,6 +47,7 @@ class Options:
     """What was given on the command line or in the environment; None and () where nothing was."""
 
     config: Path | None
+    script: Path | None
     listeners: tuple[Listener, ...]
     domains: tuple[str, ...]
     db_url: str | None
@@ -98,7 +99,12 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
-    help="The kamailio.cfg to run. Default: the one that comes with the gateway.",
+    help="The kamailio.cfg to run. Default: that of /etc/kamailio-purple, else the one that comes with the gateway.",
+)
+@click.option(
+    "--script",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="The route script. Default: gateway.py of /etc/kamailio-purple, else the one that comes with the gateway.",
 )
 @click.option(
     "--listen",
@@ -179,7 +185,7 @@ def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
     config = _config(options.config)
     return Run(
         config=config,
-        script=default_script(),
+        script=options.script or default_script(),
         state=state,
         listeners=options.listeners,
         domains=domains,
@@ -275,7 +281,8 @@ def _skip_sequence_numbers(run: Run) -> None:
 
 def _settings(run: Run) -> dict[str, str]:
     names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal", "web")
-    return {**{name: run.parameters[name] for name in names}, "run_dir": str(run.state.run)}
+    proxy = {name: run.parameters.get(name, "") for name in ("httpProxy_host", "httpProxy_port")}
+    return {**{name: run.parameters[name] for name in names}, **proxy, "run_dir": str(run.state.run)}
 
 
 def _run(run: Run, kamailio: Kamailio, log_file: Path | None) -> None:
