@@ -86,11 +86,6 @@ class Prosody(Server):
         new.write_text(f'return {{ ["password"] = {_lua_string(password)}; }};\n')
         new.replace(accounts / f"{_file_name(name)}.dat")
 
-    def offline_messages(self, name: str) -> int:
-        """How many messages wait for the user's next session (mod_offline, storage "internal")."""
-        path = self.directory / "data" / _file_name(self.domain) / "offline" / f"{_file_name(name)}.list"
-        return path.read_text(errors="replace").count("item({") if path.exists() else 0
-
     def prepare(self) -> None:
         text = CONFIG.format(
             directory=self.directory,
