@@ -21,6 +21,8 @@ STATE_DIR = "/var/lib/kamailio-purple"
 THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
+LONGEST_NUMBER = 10  # digits
+LONGEST_SHOWN = 200  # characters
 
 Read = Callable[[str], Any]
 
@@ -63,22 +65,24 @@ def read_settings(read: Read) -> Settings:
         workers=_number(read, "workers", 1, MAX_WORKERS, 2),
         gateway=GatewayDomain(_text(read, "gateway_domain")),
         connect_on=_choice(read, "connect_on", CONNECT_ON, "publish"),
-        authorize=_choice(read, "authorize", AUTHORIZE, "ask"),
         state_dir=_text(read, "state_dir", default=STATE_DIR),
         rpc_socket=_text(read, "rpc_socket", default=f"{read('state_dir') or STATE_DIR}/run/rpc.sock"),
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
-        queue=_choice(read, "queue", QUEUE, "offline"),
-        queue_ttl=_number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
-        own_messages=_choice(read, "own_messages", OWN_MESSAGES, "mark"),
-        avatars=_avatars(read),
-        log_level=_choice(read, "log_level", LOG_LEVELS, "info"),
-        log_bodies=_number(read, "log_bodies", 0, 1, 0) == 1,
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
-        web_admins=_users(read, "web_admins"),
+        **{name: checked(read) for name, checked in AT_RUN_TIME.items()},
     )
     if settings.http_proxy_host and not settings.http_proxy_port:
         raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
     return settings
+
+
+def shown(text: str) -> str:
+    """A value in an error text: on one line, and no longer than people read."""
+    return repr(shorter(text))
+
+
+def shorter(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _value(read: Read, name: str, default: str | int | None = None) -> Any:
@@ -99,23 +103,24 @@ def _text(read: Read, name: str, required: bool = True, default: str | int | Non
 
 
 def _number(read: Read, name: str, least: int, most: int, default: int | None = None) -> int:
-    text = _text(read, name, default=default)
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise ConfigurationError(f"purple.{name} is {text!r}: it must be a number from {least} to {most}")
+    text = _text(read, name, required=False, default=default)
+    digits = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    if not digits or not least <= int(text) <= most:
+        raise ConfigurationError(f"purple.{name} is {shown(text)}: it must be a number from {least} to {most}")
     return int(text)
 
 
 def _choice(read: Read, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
-    text = _text(read, name, default=default)
+    text = _text(read, name, required=False, default=default)
     if text not in choices:
-        raise ConfigurationError(f"purple.{name} is {text!r}: it must be one of {', '.join(choices)}")
+        raise ConfigurationError(f"purple.{name} is {shown(text)}: it must be one of {', '.join(choices)}")
     return text
 
 
 def _avatars(read: Read) -> str:
-    text = _text(read, "avatars", default="off")
+    text = _text(read, "avatars", required=False, default="off")
     if text not in AVATARS and not re.fullmatch(r"https?://[!-~]+", text):
-        raise ConfigurationError(f"purple.avatars is {text!r}: it must be {', '.join(AVATARS)} or an http(s) URL")
+        raise ConfigurationError(f"purple.avatars is {shown(text)}: it must be {', '.join(AVATARS)} or an http(s) URL")
     return text
 
 
@@ -125,8 +130,9 @@ def _users(read: Read, name: str) -> frozenset[str]:
     try:
         return frozenset(SipAddress.parse(text.strip()).key for text in texts if text.strip())
     except BadRequest as error:
+        value, reason = shown(",".join(texts)), shorter(error.reason)
         raise ConfigurationError(
-            f"purple.{name} is {', '.join(texts)!r}: {error.reason}; write sip:USER@DOMAIN, parted by commas"
+            f"purple.{name} is {value}: {reason}; write sip:USER@DOMAIN, parted by commas"
         ) from None
 
 
@@ -143,3 +149,16 @@ def _endpoint(read: Read, name: str, default: str | None = None) -> str:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of a listener")
     return text
+
+
+# Those that Kamailio's `cfg.set` changes at run time, each with what makes its value, or raises ConfigurationError.
+AT_RUN_TIME: dict[str, Callable[[Read], Any]] = {
+    "queue": lambda read: _choice(read, "queue", QUEUE, "offline"),
+    "queue_ttl": lambda read: _number(read, "queue_ttl", 1, LONGEST_TTL, THREE_DAYS),
+    "authorize": lambda read: _choice(read, "authorize", AUTHORIZE, "ask"),
+    "own_messages": lambda read: _choice(read, "own_messages", OWN_MESSAGES, "mark"),
+    "avatars": _avatars,
+    "log_level": lambda read: _choice(read, "log_level", LOG_LEVELS, "info"),
+    "log_bodies": lambda read: _number(read, "log_bodies", 0, 1, 0) == 1,
+    "web_admins": lambda read: _users(read, "web_admins"),
+}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from purple_bridge.accepted import Accepted
 from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
 from purple_bridge.kept_users import KeptUsers
+from purple_bridge.live import LiveMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Shared:
     board: AccountBoard
     accepted: Accepted
     kept_users: KeptUsers
+    live: LiveMemory = field(default_factory=LiveMemory)
 
     @classmethod
     def make(cls, workers: int) -> Shared:

@@ -51,6 +51,8 @@ MAY_IMPORT = {
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),
+    "logs": ("errors",),
+    "live": ("errors", "logs", "settings"),
     "installer": ("errors", "launcher.environment"),
     # of one worker: each knows less than those below it
     "worker.wanted": ("presence",),

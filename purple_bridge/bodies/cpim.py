@@ -123,7 +123,7 @@ def _lines(head: str) -> list[str]:
 def _header(line: str) -> tuple[str, str]:
     header = _HEADER.fullmatch(line)
     if not header or _CONTROL.search(line):
-        raise BadRequest(f"not a CPIM header: {line[:60]!a}")
+        raise BadRequest("a line in front of a CPIM message is no header")
     return header[1], _ESCAPE.sub(_unescaped, header[2])
 
 
@@ -138,7 +138,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 def _mime_header(line: str) -> tuple[str, str]:
     header = _MIME_HEADER.fullmatch(line)
     if not header or _CONTROL.search(line.replace("\t", " ")):
-        raise BadRequest(f"not a header of a CPIM message's body: {line[:60]!a}")
+        raise BadRequest("a line in front of a CPIM message's body is no header")
     return header[1], header[2].strip()
 
 

@@ -15,7 +15,7 @@ from purple_bridge.libpurple import glib
 
 logger = logging.getLogger(__name__)
 
-ANSWER_BYTES = 65536
+ANSWER_BYTES = 1 << 18
 RECONNECT_SECONDS = 0.5
 MOST_ASKED = 10_000  # calls whose answer is still looked for; Kamailio may die with some of them
 
@@ -125,7 +125,8 @@ class RpcClient:
         try:
             answer = msgspec.json.decode(datagram, type=RpcAnswer)
         except msgspec.MsgspecError:
-            logger.warning("RPC: an answer that cannot be read: %.200r", datagram)
+            # never what it says: the parameters, with the database's password, may be in it
+            logger.warning("RPC: an answer of %d octets that cannot be read", len(datagram))
             return
         subject, done = self._asked.pop(answer.id, ("", _nothing))
         if answer.error is not None:
