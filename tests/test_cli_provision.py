@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, select
 
-from purple_bridge.cli.accounts import ProtocolSource
+from purple_bridge.cli.account_arguments import ProtocolSource
 from purple_bridge.cli.main import cli
 from purple_bridge.cli.options import Given, default_state_dir, resolve
 from purple_bridge.db.engine import make_engine

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -266,7 +266,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_done(as_json: bool, text: str, changed: bool = True, **facts: object) -> None:
+def print_done(as_json: bool, text: str, facts: Mapping[str, object], changed: bool = True) -> None:
     """What a command has done: a line for people, or ``{"changed": …}`` with ``facts`` for programs."""
     if as_json:
         print_json({"changed": changed, **facts})
@@ -274,7 +274,8 @@ def print_done(as_json: bool, text: str, changed: bool = True, **facts: object) 
         click.echo(text)
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """Text of strangers without what would be a line of its own or move a cursor: that is shown escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
@@ -283,7 +284,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Names come from strangers: what would be a line or field of its own, or move a cursor, is shown escaped.
     """
-    rows = [[_on_one_line(cell) for cell in row] for row in rows]
+    rows = [[on_one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.cli.completion import complete_sip_user
 from purple_bridge.cli.options import (
     PasswordSource,
     Settings,
@@ -13,6 +14,7 @@ from purple_bridge.cli.options import (
     json_option,
     open_engine,
     password_options,
+    print_done,
     print_json,
     print_table,
 )
@@ -30,7 +32,8 @@ def user_command() -> None:
 @click.option("--if-missing", is_flag=True, help="An existing user is left as it is, and no error.")
 @password_options
 @database_options
-def add(settings: Settings, user: SipAddress, if_missing: bool, password: PasswordSource) -> None:
+@json_option
+def add(settings: Settings, user: SipAddress, if_missing: bool, password: PasswordSource, as_json: bool) -> None:
     """Add a SIP user, who may then register."""
     _check_lengths(user)
     secret = password.read()
@@ -38,7 +41,7 @@ def add(settings: Settings, user: SipAddress, if_missing: bool, password: Passwo
         added = subscribers.add_user(engine, user, secret)
     if not added and not if_missing:
         raise click.ClickException(f"{user.uri} exists already: use `purplectl user passwd` for a new password")
-    click.echo(f"{'added' if added else 'kept'} {user.uri}")
+    print_done(as_json, f"{'added' if added else 'kept'} {user.uri}", {"sip_user": user.uri}, added)
 
 
 @user_command.command("list")
@@ -55,31 +58,33 @@ def list_(settings: Settings, as_json: bool) -> None:
 
 
 @user_command.command("remove")
-@click.argument("user", type=SipUser())
+@click.argument("user", type=SipUser(), shell_complete=complete_sip_user)
 @database_options
-def remove(settings: Settings, user: SipAddress) -> None:
+@json_option
+def remove(settings: Settings, user: SipAddress, as_json: bool) -> None:
     """Remove a SIP user; rows of the mapping stay (see `purplectl account remove`)."""
     with open_engine(settings) as engine:
         removed = subscribers.remove_user(engine, user)
-    _print_done(removed, "removed", user)
+    _print_done(removed, "removed", user, as_json)
 
 
 @user_command.command("passwd")
-@click.argument("user", type=SipUser())
+@click.argument("user", type=SipUser(), shell_complete=complete_sip_user)
 @password_options
 @database_options
-def passwd(settings: Settings, user: SipAddress, password: PasswordSource) -> None:
+@json_option
+def passwd(settings: Settings, user: SipAddress, password: PasswordSource, as_json: bool) -> None:
     """Change a SIP user's password."""
     secret = password.read()
     with open_engine(settings) as engine:
         changed = subscribers.set_password(engine, user, secret)
-    _print_done(changed, "changed the password of", user)
+    _print_done(changed, "changed the password of", user, as_json)
 
 
-def _print_done(done: bool, what: str, user: SipAddress) -> None:
+def _print_done(done: bool, what: str, user: SipAddress, as_json: bool) -> None:
     if not done:
         raise click.ClickException(f"there is no user {user.uri}: see `purplectl user list`")
-    click.echo(f"{what} {user.uri}")
+    print_done(as_json, f"{what} {user.uri}", {"sip_user": user.uri})
 
 
 def _check_lengths(user: SipAddress) -> None:
