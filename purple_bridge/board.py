@@ -67,6 +67,17 @@ class AccountBoard:
         self._memory[self._region(worker) + 1] = 0
         return requested
 
+    def rows_changed(self, worker: int) -> None:
+        """From worker ``worker`` itself: the mapping is not what it was."""
+        count = self._memory[self._region(worker) + 4 : self._region(worker) + 8]
+        raised = (int.from_bytes(count) + 1) % (1 << 32)
+        self._memory[self._region(worker) + 4 : self._region(worker) + 8] = raised.to_bytes(4)
+
+    def rows_generation(self) -> int:
+        """Another number after each ``rows_changed``; 0: the mapping has not been looked at yet."""
+        regions = (self._region(worker) for worker in range(1, self._workers + 1))
+        return sum(int.from_bytes(self._memory[start + 4 : start + 8]) for start in regions)
+
     def set_state(self, protocol: str, ext_user: str, state: State, way: Way = Way.QUEUE) -> None:
         """Raises BoardFull."""
         digest = account_digest(protocol, ext_user)

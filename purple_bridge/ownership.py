@@ -13,6 +13,11 @@ def plugin_of(protocol: str) -> str:
     return "prpl-jabber" if protocol == "gtalk" else protocol
 
 
+def protocols_of(plugin: str) -> tuple[str, ...]:
+    """Each ``ext_prot`` behind which is this plugin."""
+    return (plugin, "gtalk") if plugin == "prpl-jabber" else (plugin,)
+
+
 @lru_cache(maxsize=65536)
 def account_digest(protocol: str, ext_user: str) -> bytes:
     """Eight bytes, never all zero, the same for every spelling of one external account."""

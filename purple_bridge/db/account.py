@@ -31,6 +31,15 @@ class Account:
     options: tuple[tuple[str, OptionValue], ...] = ()
     error: str | None = None
 
+    @property
+    def enabled(self) -> bool:
+        return is_enabled(self.options)
+
+
+def is_enabled(options: tuple[tuple[str, OptionValue], ...]) -> bool:
+    """Whether the row lets its account be online: the gateway's option ``enabled``."""
+    return str(dict(options).get("enabled", True)).lower() not in ("false", "no", "off", "0")
+
 
 def account_of(row: Row[Any]) -> Account:
     """The account in a row of the mapping; what cannot be read goes into ``error``."""

@@ -14,15 +14,23 @@ V = TypeVar("V")
 class TtlCache(Generic[K, V]):
     """The last used ``size`` values, each fresh for ``ttl`` seconds and kept for longer, for when the source fails.
 
+    A value is fresh no longer, either, once ``generation`` is not what it was when the value was read.
     ``put`` and ``use`` belong to one thread; ``peek`` changes nothing and may be called from any other.
     """
 
-    def __init__(self, ttl: float, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ttl, self._size, self._clock = ttl, size, clock
-        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
+    def __init__(
+        self,
+        ttl: float,
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+        generation: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._ttl, self._size, self._clock, self._generation = ttl, size, clock, generation
+        self._entries: OrderedDict[K, tuple[V, float, int]] = OrderedDict()
 
-    def put(self, key: K, value: V) -> None:
-        self._entries[key] = (value, self._clock() + self._ttl)
+    def put(self, key: K, value: V, generation: int = 0) -> None:
+        """``generation``: as it was before the value was read."""
+        self._entries[key] = (value, self._clock() + self._ttl, generation)
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
@@ -30,7 +38,8 @@ class TtlCache(Generic[K, V]):
     def peek(self, key: K) -> V | None:
         """The value if it is fresh."""
         entry = self._entries.get(key)
-        return entry[0] if entry and self._clock() < entry[1] else None
+        fresh = entry is not None and self._clock() < entry[1] and entry[2] == self._generation()
+        return entry[0] if entry is not None and fresh else None
 
     def use(self, key: K) -> V | None:
         """The value if it is fresh, which now counts as the last used."""

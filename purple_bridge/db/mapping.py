@@ -54,14 +54,18 @@ class Mapping:
         *,
         size: int = CACHE_SIZE,
         clock: Callable[[], float] = time.monotonic,
+        generation: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``engine``: made in this process (``make_engine``). Raises ConfigurationError for a bad table name."""
-        self._engine, self._clock = engine, clock
+        """``engine``: made in this process (``make_engine``). Raises ConfigurationError for a bad table name.
+
+        ``generation``: a number that is another one as soon as somebody knows that rows have changed.
+        """
+        self._engine, self._clock, self._generation = engine, clock, generation
         self._table = purplemap_table(table, engine.dialect.name)
         self._sip_user = folded(self._table.c.sip_user, engine.dialect.name)
         self._ext_user = folded(self._table.c.ext_user, engine.dialect.name)
-        self._of_sip: TtlCache[str, tuple[Account, ...]] = TtlCache(ttl, size, clock)
-        self._of_im: TtlCache[Pair, tuple[Account, ...]] = TtlCache(ttl, size, clock)
+        self._of_sip: TtlCache[str, tuple[Account, ...]] = TtlCache(ttl, size, clock, generation)
+        self._of_im: TtlCache[Pair, tuple[Account, ...]] = TtlCache(ttl, size, clock, generation)
         self._select: Select[Any] | None = None
         self._failing = False
         self._no_query_before = 0.0
@@ -86,12 +90,13 @@ class Mapping:
     def refresh(self, sip_keys: Iterable[str]) -> dict[str, tuple[Account, ...]]:
         """Read the accounts of many SIP users, past the cache and into it; raises DatabaseUnavailable."""
         found: dict[str, tuple[Account, ...]] = {}
+        generation = self._generation()
         for keys in _chunks(dict.fromkeys(sip_keys)):
             spellings = {spelling for key in keys for spelling in _spellings(key)}
             accounts = self._accounts(self._sip_user.in_(sorted(spellings)))
             found |= _grouped(keys, accounts, lambda account: account.sip_user)
         for key, value in found.items():
-            self._of_sip.put(key, value)
+            self._of_sip.put(key, value, generation)
         return found
 
     def accounts_for_pairs(self, pairs: Iterable[Pair]) -> dict[Pair, tuple[Account, ...]]:
@@ -100,6 +105,7 @@ class Mapping:
         Every pair is a key of the result; one whose rows are gone has an empty tuple.
         """
         wanted = {pair: _normal(pair) for pair in pairs}
+        generation = self._generation()
         by_protocol: dict[str, list[Pair]] = defaultdict(list)
         for pair in wanted:
             by_protocol[pair[0]].append(pair)
@@ -108,7 +114,7 @@ class Mapping:
             for chunk in _chunks(same):
                 found |= self._read_pairs(protocol, chunk)
         for key, value in found.items():
-            self._of_im.put(key, value)
+            self._of_im.put(key, value, generation)
         return {pair: found[key] for pair, key in wanted.items()}
 
     def all_accounts(self) -> Iterator[Account]:
@@ -117,6 +123,10 @@ class Mapping:
         while page := self._accounts(self._table.c.id > last, limit=PAGE):
             yield from page
             last = page[-1].id
+
+    def accounts_between(self, first: int, last: int) -> list[Account]:
+        """The rows with these ids, both ends included, read past the cache; raises DatabaseUnavailable."""
+        return self._accounts(self._table.c.id.between(first, last))
 
     def _look_up(
         self, cache: TtlCache[T, tuple[Account, ...]], key: T, read: Callable[[], tuple[Account, ...]]

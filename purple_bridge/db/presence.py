@@ -40,6 +40,14 @@ def load_presences(engine: Engine, now: int) -> list[WantedPresence]:
         return [WantedPresence(row.sip_user, row.expires, row.status) for row in connection.execute(statement)]
 
 
+def presences_of(engine: Engine, sip_users: list[str], now: int) -> list[WantedPresence]:
+    """As ``load_presences``, of these users alone. Raises SQLAlchemyError."""
+    table = purple_presence
+    statement = select(table).where(table.c.sip_user.in_(sip_users), table.c.expires > now)
+    with engine.connect() as connection:
+        return [WantedPresence(row.sip_user, row.expires, row.status) for row in connection.execute(statement)]
+
+
 def delete_expired_presences(engine: Engine, now: int) -> int:
     """Forget what has expired at ``now``; the number of rows. Raises SQLAlchemyError."""
     with engine.begin() as connection:

@@ -62,6 +62,24 @@ def publications(engine: Engine, user: SipAddress, now: int) -> list[PublishedDo
         return [PublishedDocument(bytes(row.body), row.expires, row.etag) for row in connection.execute(statement)]
 
 
+def publications_of(engine: Engine, users: list[SipAddress], now: int) -> dict[SipAddress, list[PublishedDocument]]:
+    """As ``publications``, of many users, who are spelled as they publish. Raises SQLAlchemyError."""
+    table, by_place = presentity.c, {(user.encoded_user, user.host): user for user in users}
+    statement = (
+        select(table.username, table.domain, table.body, table.expires, table.etag)
+        .where(table.username.in_([name for name, _ in by_place]), table.event == EVENT)
+        .where(table.sender != GATEWAY_SENDER, table.expires > now)
+        .order_by(table.received_time, table.id)
+    )
+    found: dict[SipAddress, list[PublishedDocument]] = {user: [] for user in users}
+    with engine.connect() as connection:
+        for row in connection.execute(statement):
+            user = by_place.get((row.username, row.domain))
+            if user is not None:
+                found[user].append(PublishedDocument(bytes(row.body), row.expires, row.etag))
+    return found
+
+
 def forget_own_publications(engine: Engine) -> None:
     """At the start: what was published before has lost its publisher, and with it its truth. Raises SQLAlchemyError."""
     with engine.begin() as connection:

@@ -20,6 +20,7 @@ RECONNECT_SECONDS = 0.5
 MOST_ASKED = 10_000  # calls whose answer is still looked for; Kamailio may die with some of them
 
 Done = Callable[[], None]
+Result = Callable[[Any], None]
 
 
 class RpcError(msgspec.Struct):
@@ -30,6 +31,7 @@ class RpcError(msgspec.Struct):
 class RpcAnswer(msgspec.Struct):
     id: int = 0
     error: RpcError | None = None
+    result: Any = None
 
 
 class RpcClient:
@@ -39,7 +41,7 @@ class RpcClient:
         self._server, self._own = server, own
         self._socket: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
-        self._asked: dict[int, tuple[str, Done]] = {}
+        self._asked: dict[int, Callable[[RpcAnswer], None]] = {}
         self._last_id = 0
         self._paused = False
         self._watch = 0
@@ -49,8 +51,22 @@ class RpcClient:
 
         ``done`` comes with the answer, be it an error.
         """
+
+        def answered(answer: RpcAnswer) -> None:
+            if answer.error is not None:
+                logger.error("%s: Kamailio refused it: %d %s", subject, answer.error.code, answer.error.message)
+            if done is not None:
+                done()
+
+        self._request(method, parameters, answered)
+
+    def ask(self, method: str, parameters: Sequence[str | int], done: Result) -> None:
+        """``done`` gets the result, None for an error."""
+        self._request(method, parameters, lambda answer: done(None if answer.error is not None else answer.result))
+
+    def _request(self, method: str, parameters: Sequence[str | int], answered: Callable[[RpcAnswer], None]) -> None:
         self._last_id += 1
-        self._asked[self._last_id] = (subject, done or _nothing)
+        self._asked[self._last_id] = answered
         if len(self._asked) > MOST_ASKED:
             del self._asked[next(iter(self._asked))]
         request: dict[str, Any] = {
@@ -128,11 +144,6 @@ class RpcClient:
             # never what it says: the parameters, with the database's password, may be in it
             logger.warning("RPC: an answer of %d octets that cannot be read", len(datagram))
             return
-        subject, done = self._asked.pop(answer.id, ("", _nothing))
-        if answer.error is not None:
-            logger.error("%s: Kamailio refused it: %d %s", subject, answer.error.code, answer.error.message)
-        done()
-
-
-def _nothing() -> None:
-    """Nobody waits for the answer."""
+        answered = self._asked.pop(answer.id, None)
+        if answered is not None:
+            answered(answer)

@@ -1,0 +1,99 @@
+"""Owns what is remembered of the mapping as a whole, so that a change anywhere in it is found; knows no account.
+
+Nothing in the table says when a row was changed, and operators change rows by plain SQL. So the database makes a number
+of each thousand ids, in one pass over the table; where the number is another one, a row is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Table,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+
+from purple_bridge.db.tables import PURPLEMAP, has_options, purplemap_table
+
+BLOCK = 1000  # ids that are looked at together
+
+Block = int  # the rows with the ids from block * BLOCK to block * BLOCK + BLOCK - 1
+Numbers = dict[Block, tuple[int, int]]  # how many rows, and a number made of all they say
+
+_BETWEEN, _NULL = "\x1f", "\x1e"  # what no column holds
+
+
+class RowChanges:
+    """Belongs to one thread of one process."""
+
+    def __init__(self, engine: Engine, table: str = PURPLEMAP) -> None:
+        """``engine``: made in this process. Raises ConfigurationError for a bad table name."""
+        self._engine = engine
+        self._table = purplemap_table(table, engine.dialect.name)
+        self._columns: list[str] = []
+        self._before: Numbers | None = None
+
+    def look(self) -> list[Block]:
+        """The blocks in which a row was added, changed or removed since the last look; none the first time.
+
+        Raises SQLAlchemyError; the next look then finds what this one would have found.
+        """
+        with self._engine.connect() as connection:
+            names = self._columns or _columns(connection, self._table)
+            now = dict(_numbers(connection, self._table, names))
+        self._columns = names
+        before, self._before = self._before, now
+        if before is None:
+            return []
+        return sorted(block for block in before.keys() | now.keys() if before.get(block) != now.get(block))
+
+
+def _columns(connection: Connection, table: Table) -> list[str]:
+    names = [column.name for column in table.c]
+    return names if has_options(connection, table) else [name for name in names if name != "ext_options"]
+
+
+def _numbers(connection: Connection, table: Table, names: list[str]) -> Iterator[tuple[Block, tuple[int, int]]]:
+    if connection.dialect.name == "sqlite":
+        return _hashed_here(connection, table, names)
+    block, number = (
+        table.c.id // literal_column(str(BLOCK), Integer),
+        _number(connection.dialect.name, [table.c[name] for name in names]),
+    )
+    statement = select(block, func.count(), func.sum(number)).group_by(block)
+    return ((int(row[0]), (int(row[1]), int(row[2]))) for row in connection.execute(statement))
+
+
+def _number(dialect: str, columns: list[ColumnElement[str]]) -> ColumnElement[int]:
+    """Of one row; the id is in it, so rows that exchange what they say make another sum."""
+    line = func.concat_ws(
+        _BETWEEN, *(func.coalesce(column, _NULL) if column.nullable else column for column in columns)
+    )
+    return cast(func.hashtext(line), BigInteger) if dialect == "postgresql" else func.crc32(line)
+
+
+def _hashed_here(connection: Connection, table: Table, names: list[str]) -> Iterator[tuple[Block, tuple[int, int]]]:
+    """SQLite has no function for it; the rows come as one text a block, which leaves Python's lock free meanwhile."""
+    number, text = table.c.id, func.group_concat(_line([table.c[name] for name in names]), "\n")
+    first = connection.execute(select(func.min(number))).scalar()
+    while first is not None:
+        block, end = first // BLOCK, (first // BLOCK + 1) * BLOCK
+        statement = select(func.count(), text).where(number.between(block * BLOCK, end - 1))
+        count, lines = connection.execute(statement).one()
+        yield block, (count, hash(lines))
+        first = connection.execute(select(func.min(number)).where(number >= end)).scalar()
+
+
+def _line(columns: list[ColumnElement[str]]) -> ColumnElement[str]:
+    """As concat_ws, which SQLite has since 3.44."""
+    texts: list[ColumnElement[str]] = [func.coalesce(column, _NULL) for column in columns]
+    return reduce(lambda line, text: line.op("||")(_BETWEEN).op("||")(text), texts)
