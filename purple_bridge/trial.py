@@ -30,7 +30,7 @@ from purple_bridge.sign_on_errors import REASONS, UNABLE, explain
 
 XMPP, IRC = "prpl-jabber", "prpl-irc"
 LIST_SECONDS = 1.0  # after the sign-on, for the contact list
-SIGN_OFF_SECONDS = 0.5
+SIGN_OFF_SECONDS = 0.2
 ALARM_SECONDS = 3.0  # after the time limit: the loop does not turn any more
 
 _TLS = re.compile(r"SSL version 3\.(\d+) using")

@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from purple_bridge.db.mapping import Mapping
 PROGRAM = "purplectl"
 COMPLETION_VARIABLE = "_PURPLECTL_COMPLETE"
 SECONDS = 0.5  # that a person waits for a database without wondering
+PATIENCE = 1.5  # seconds for everything
 MOST = 200  # words
 # a word is put on the command line as it is, and whoever may name an account may be no friend of who completes it
 _HARMLESS = re.compile(r"[\w+./][\w@:%+./=,~-]*")
@@ -93,8 +95,10 @@ def completion_command(shell: str) -> None:
 
 
 def set_up() -> None:
-    """Before click looks whether a shell asks."""
+    """Before click looks whether a shell asks. The process ends in time, whatever a driver of a database waits for."""
     add_completion_class(Bash)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 
 def _quiet(find: Callable[[click.Context, str], Iterable[str]]) -> Complete:

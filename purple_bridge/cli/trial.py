@@ -71,9 +71,15 @@ def _spec_arguments(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command("test")
-@_spec_arguments
-@click.option("--timeout", type=click.FloatRange(1, 600), default=60.0, metavar="SECONDS", help="Default: 60.")
 @given_options
+@_spec_arguments
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 600),
+    default=60.0,
+    metavar="SECONDS",
+    help="How long the sign-on may take, 1 to 600. Default: 60.",
+)
 @json_option
 def test_command(given: Given, spec: Spec, timeout: float, as_json: bool) -> None:
     """Sign an account on once, beside the running gateway, and say in words what happened; exit 1 if not online.
