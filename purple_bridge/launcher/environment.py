@@ -60,15 +60,19 @@ def default_script() -> Path:
     return edited if os.access(edited, os.R_OK) and not is_checkout() else PROJECT_ROOT / "kemi" / "gateway.py"
 
 
-def command_line(kamailio: Kamailio, wrapper: Path) -> list[str]:
+def command_line(kamailio: Kamailio, state: StateDirectory) -> list[str]:
     """Kamailio in the foreground, log on stderr; the kernel ends it when its parent ends (prctl(2))."""
     return [
         *("setpriv", "--pdeathsig", "SIGTERM"),
-        kamailio.program,
+        *program(kamailio, state),
         *("-DD", "-E"),
         *("-m", str(SHARED_MEGABYTES), "-M", str(PRIVATE_MEGABYTES)),
-        *("-f", str(wrapper)),
     ]
+
+
+def program(kamailio: Kamailio, state: StateDirectory) -> list[str]:
+    """Kamailio with its file, and with a runtime directory that any user can make: it insists on having one."""
+    return [kamailio.program, "-Y", str(state.run), "-f", str(state.wrapper)]
 
 
 def environment(state: StateDirectory, inherited: Mapping[str, str]) -> dict[str, str]:

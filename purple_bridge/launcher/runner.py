@@ -13,7 +13,7 @@ from typing import IO
 from purple_bridge.control_client import ask
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import rpc
-from purple_bridge.launcher.environment import command_line, environment
+from purple_bridge.launcher.environment import command_line, environment, program
 from purple_bridge.launcher.notify import notify
 from purple_bridge.launcher.readiness import answers, worker_is_ready
 from purple_bridge.launcher.supervisor import StopRequested, Supervisor
@@ -28,7 +28,7 @@ DRAIN_SECONDS = 3.0
 def check_configuration(run: Run, kamailio: Kamailio) -> None:
     """Let Kamailio read the configuration. Raises ConfigurationError with its first complaint."""
     result = subprocess.run(
-        [kamailio.program, "-c", "-f", str(run.state.wrapper)],
+        [*program(kamailio, run.state), "-c"],
         env=environment(run.state, os.environ),
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ def run_gateway(run: Run, kamailio: Kamailio, log: IO[bytes] | int, announce: Ca
     Raises ConfigurationError if the gateway does not come up, ProcessDied if one of its processes ends by itself.
     """
     with Supervisor() as supervisor:
-        supervisor.start(command_line(kamailio, run.state.wrapper), environment(run.state, os.environ), log)
+        supervisor.start(command_line(kamailio, run.state), environment(run.state, os.environ), log)
         try:
             _wait_until_ready(run, supervisor)
             _watch_processes(run, supervisor)
