@@ -126,7 +126,9 @@ def test_another_phone_comes_in_the_middle(office: Gateway, make_phone: MakePhon
     texts = _write(bob, office, SOME)
     first = make_phone()
     _wait_count(first, 20)
+    first.hold()
     second = make_phone()
+    first.go_on()
     _wait_count(first, SOME)
     _wait_none_kept(office)
     assert _taken(first) == texts
@@ -139,7 +141,9 @@ def test_a_phone_that_goes_silent(office: Gateway, make_phone: MakePhone, bob: X
     texts = _write(bob, office, SOME)
     phone = make_phone()
     _wait_count(phone, 50)
+    phone.hold()  # else it could be all over by now
     phone.answer = None
+    phone.go_on()
     silent = _wait_silence(phone)
     bob.send(ALICE, "while it was silent")
     left = SOME - len(_taken(phone))
@@ -192,9 +196,11 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         gateway.kamailio.start()
         phone = gateway.phone("alice")
         _wait_count(phone, 50)
+        phone.hold()
         gateway.kamailio.kill()
         before = len(phone.messages)
         assert before < SOME, "it was over before it could be killed"
+        phone.go_on()
         gateway.kamailio.start()
         assert phone.register().status == 200
         _wait_none_kept(gateway)

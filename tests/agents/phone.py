@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -108,6 +109,8 @@ class Phone:
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._transactions: dict[tuple[str, str], ClientTransaction] = {}
         self._registration = Dialog(aor, aor, f"sip:{self._domain}")
+        self._reading = threading.Event()
+        self._reading.set()
         self._wire = open_wire(transport, self._receive, "127.0.0.1")
 
     @property
@@ -205,8 +208,17 @@ class Phone:
                 credentials = self._credentials(response, method, dialog.remote_target, only_stale=True)
             return response
 
+    def hold(self) -> None:
+        """Read nothing until `go_on`: what comes waits in the socket, unanswered, so the sender waits, too."""
+        self._reading.clear()
+
+    def go_on(self) -> None:
+        """After hold()."""
+        self._reading.set()
+
     def close(self) -> None:
         """Close the sockets; nothing is sent."""
+        self.go_on()
         self._wire.close()
 
     def __enter__(self) -> Self:
@@ -280,6 +292,7 @@ class Phone:
 
     def _receive(self, data: bytes, reply: Reply) -> None:
         """A phone outlives whatever it is sent: what cannot be understood is only traced."""
+        self._reading.wait()
         self._log("<-", data)
         try:
             message = parse(data)
