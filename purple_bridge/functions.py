@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from purple_bridge import logs
 from purple_bridge.accepted import fingerprint
 from purple_bridge.addresses import ImContact, SipAddress
 from purple_bridge.board import State, Way
@@ -63,6 +64,7 @@ from purple_bridge.errors import (
     UnsupportedEncoding,
 )
 from purple_bridge.kept_users import keeper_of
+from purple_bridge.live import LiveSettings
 from purple_bridge.ownership import owner_of
 from purple_bridge.presence import OFFLINE, Presence
 from purple_bridge.queued import QueueWriter
@@ -114,7 +116,8 @@ class PurpleFunctions:
         own_sockets: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         """``own_sockets``: address and port from which each worker sends into SIP."""
-        self._ksr, self._settings = ksr, settings
+        self._ksr = ksr
+        self._live = LiveSettings(settings, shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
         self._channels, self._board = shared.channels, shared.board
         self._accepted = shared.accepted
         self._kept_users = shared.kept_users
@@ -135,6 +138,11 @@ class PurpleFunctions:
         self._mapping = Mapping(self._engine, self._settings.db_table)
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
         self._numbers = Numbers(rank)
+
+    @property
+    def _settings(self) -> Settings:
+        """As they are now: some change at run time."""
+        return self._live.now
 
     # ------------------------------------------------------------ for routes
     def send_message(self) -> int:
@@ -233,6 +241,7 @@ class PurpleFunctions:
     def _guarded(self, function: Callable[[], object]) -> int:
         """A GatewayError is an answer; anything else is logged with the Call-ID and answered 500."""
         self._error = None
+        self._live.look()
         try:
             function()
         except GatewayError as error:

@@ -73,12 +73,15 @@ class LiveSettings:
 
     @property
     def now(self) -> Settings:
+        self.look()
+        return self._now
+
+    def look(self) -> None:
         """One read of memory while nothing has changed."""
         if self._memory.generation != self._generation:
             self._generation, values = self._memory.read()
             self._now = replace(self._start, **{name: _typed(name, value) for name, value in values.items()})
             self._changed(self._now)
-        return self._now
 
 
 def _typed(name: str, value: Any) -> Any:

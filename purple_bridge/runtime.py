@@ -40,6 +40,7 @@ class Runtime:
     def __init__(self, ksr: Any) -> None:
         """Raises ConfigurationError: Kamailio then logs it and does not start."""
         self.settings = read_settings(read_group("purple").get)
+        logs.follow(self.settings.log_level, self.settings.log_bodies)
         version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
         app_python3.check_version(version, app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
@@ -60,7 +61,7 @@ class Runtime:
 
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
-        logs.set_up(f"worker {rank}")
+        logs.set_up(f"worker {rank}", self.settings.log_level, self.settings.log_bodies)
         self.functions.open_database(rank)
         if rank > self.settings.workers:
             return False

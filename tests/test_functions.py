@@ -84,6 +84,7 @@ REQUEST = {
     "$hdr(SIP-If-Match)": None,
     "$hdr(Subject)": None,
     "$hdr(Content-Language)": None,
+    "$hdr(Content-Encoding)": None,
 }
 
 

@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "worker.wanted": ("presence",),
     "worker.contacts": ("addresses",),
     "worker.avatars": (),
+    "worker.parameters": (),
     "worker.uac": ("libpurple", "sip_headers"),
     "worker.sip_watch": ("addresses", "errors", "libpurple", "sip_headers", "worker.uac"),
 }

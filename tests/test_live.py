@@ -6,12 +6,14 @@ import itertools
 import logging
 import os
 import select
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from purple_bridge.live import LONGEST, PLACE, Follower, LiveMemory, LiveSettings
 from purple_bridge.settings import AT_RUN_TIME, Settings, read_settings
+from purple_bridge.worker.parameters import LOST_SECONDS, ParameterWatch
 from tests.test_settings import GOOD
 
 STARTED: dict[str, Any] = {
@@ -192,3 +194,45 @@ def _write_until_closed(memory: LiveMemory, descriptor: int) -> None:
         memory.write({"queue_ttl": number, "avatars": f"http://{number}/" + "x" * (number % 700)})
         if select.select([descriptor], [], [], 0)[0]:
             os._exit(0)
+
+
+# ------------------------------------------------------------ worker 1 asks Kamailio
+class Kamailio:
+    """Takes the questions; a test gives the answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[Any], None]] = []
+        self.seen: list[Mapping[str, object]] = []
+        self.now = 100.0
+        self.watch = ParameterWatch(self, self.seen.append, lambda: self.now)
+
+    def ask(self, method: str, parameters: Sequence[str | int], done: Callable[[Any], None]) -> None:
+        assert (method, parameters) == ("cfg.get", ["purple"])
+        self.asked.append(done)
+
+
+def test_one_question_at_a_time() -> None:
+    kamailio = Kamailio()
+    kamailio.watch.look()
+    kamailio.watch.look()
+    assert len(kamailio.asked) == 1
+    kamailio.asked[0]({"queue": "always"})
+    kamailio.watch.look()
+    assert (len(kamailio.asked), kamailio.seen) == (2, [{"queue": "always"}])
+
+
+def test_a_question_whose_answer_is_lost_is_put_again() -> None:
+    kamailio = Kamailio()
+    kamailio.watch.look()
+    kamailio.now += LOST_SECONDS
+    kamailio.watch.look()
+    assert len(kamailio.asked) == 2
+
+
+def test_without_cfg_rpc_it_is_said_once_and_nothing_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    kamailio = Kamailio()
+    kamailio.watch.look()
+    kamailio.asked[0](None)
+    kamailio.watch.look()
+    assert len(kamailio.asked) == 1
+    assert caplog.text.count("load the module cfg_rpc") == 1

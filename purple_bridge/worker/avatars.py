@@ -25,14 +25,14 @@ class Avatars:
     """``mode``: off, inline, or the URL under which ``directory`` is served."""
 
     def __init__(self, mode: str, directory: Path) -> None:
-        self._mode, self._directory = mode, directory
+        self.mode, self._directory = mode, directory
 
     def url(self, octets: bytes) -> str:
         """A data: URI (RFC 2397), a URL, or "" where there is no picture."""
         kind = next((kind for start, kind in KINDS.items() if octets.startswith(start)), None)
-        if self._mode == OFF or kind is None:
+        if self.mode == OFF or kind is None:
             return ""
-        if self._mode == INLINE:
+        if self.mode == INLINE:
             too_large = len(octets) > LARGEST_INLINE
             return "" if too_large else f"data:{kind[1]};base64,{base64.b64encode(octets).decode()}"
         return "" if len(octets) > LARGEST_FILE else self._file(octets, kind[0])
@@ -50,4 +50,4 @@ class Avatars:
         except OSError as error:
             logger.error("%s: %s", path, error.strerror)
             return ""
-        return f"{self._mode.rstrip('/')}/{name}"
+        return f"{self.mode.rstrip('/')}/{name}"

@@ -47,6 +47,12 @@ class Backlog:
         count = NOT_KNOWN_YET if self._counts is None else self._counts.get(account_key(protocol, ext_user), 0)
         return Outbox(QueueRows(self._store, protocol, ext_user), count, self._always)
 
+    def follow(self, always: bool) -> None:
+        """The parameter purple.queue as it is now."""
+        self._always = always
+        for account in self._accounts():
+            account.outbox.always = always
+
     def passed_by(self, message: SendMessage) -> None:
         """A row for an account that nobody has signed on since the start."""
         key = account_key(message.protocol, message.ext_user)

@@ -47,7 +47,7 @@ class Messages:
     """``with_address(account, name, done)``: calls ``done`` with the contact's SIP address, in the order of calls."""
 
     def __init__(self, settings: Settings, postman: Postman, with_address: WithAddress) -> None:
-        self._settings, self._postman, self._with_address = settings, postman, with_address
+        self.settings, self._postman, self._with_address = settings, postman, with_address
         self._sent: OrderedDict[str, SendMessage] = OrderedDict()
         self._reads_cpim: set[str] = set()
         self._writing: PhoneTypist[tuple[OwnedAccount, str]] = PhoneTypist(self._tell_contact)
@@ -133,7 +133,7 @@ class Messages:
     def received(self, account: OwnedAccount, message: ReceivedMessage) -> None:
         contact = message.recipient or message.sender
         if message.recipient:
-            if self._settings.own_messages == "drop":
+            if self.settings.own_messages == "drop":
                 return
         elif not message.flags & PURPLE_MESSAGE_RECV:
             return  # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages

@@ -57,7 +57,7 @@ class Outbox:
     def __init__(
         self, rows: Rows, backlog: int = 0, always: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rows, self._clock, self._always = rows, clock, always
+        self._rows, self._clock, self.always = rows, clock, always
         self._waiting: deque[Item] = deque()
         self._in_flight: OrderedDict[str, Item] = OrderedDict()
         self._awaited = 0  # of those in flight, how many the network will acknowledge
@@ -116,7 +116,7 @@ class Outbox:
 
     def _has_room(self) -> bool:
         # where every message has a row, it counts until that is gone: if this process dies, it would arrive twice
-        erasing = self._erasing if self._always else 0
+        erasing = self._erasing if self.always else 0
         return self._awaited + erasing < MOST_IN_FLIGHT
 
     def take(self) -> None:

@@ -51,7 +51,7 @@ class Permissions:
     def __init__(
         self, policy: str, client: UserAgentClient, store: Store, messages: Messages, with_address: WithAddress
     ) -> None:
-        self._policy, self._client, self._store = policy, client, store
+        self.policy, self._client, self._store = policy, client, store
         self._messages, self._with_address = messages, with_address
         self._open: dict[Key, Question] = {}
         self._asked: dict[Key, float] = {}  # when the user was asked in words
@@ -116,9 +116,9 @@ class Permissions:
     def _pending(self, key: Key, question: Question) -> None:
         """Nothing was decided yet: whoever is watched by the user may watch him, else the parameter counts."""
         account, contact = question.account, key[2]
-        if self._policy == "accept" or contact in account.watched or account.permission(contact) is Permission.ALLOWED:
+        if self.policy == "accept" or contact in account.watched or account.permission(contact) is Permission.ALLOWED:
             self._decide(key, question, True)
-        elif self._policy == "deny":
+        elif self.policy == "deny":
             self._decide(key, question, False)
         elif time.time() - self._asked.get(key, 0.0) > ASK_AGAIN:
             self._remember(key)

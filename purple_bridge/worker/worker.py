@@ -42,6 +42,8 @@ from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
+from purple_bridge.live import Follower, LiveSettings
+from purple_bridge.logs import follow
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
@@ -53,6 +55,7 @@ from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.messages import Messages, address_of
+from purple_bridge.worker.parameters import LOOK_SECONDS, ParameterWatch
 from purple_bridge.worker.permissions import Permissions, may_not_see
 from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.rosters import Rosters
@@ -89,6 +92,8 @@ class Worker:
         self.resource = resource
         self._to_kamailio = to_kamailio
         self._settings, self._number = settings, number
+        self._live = LiveSettings(settings, shared.live, self._settings_changed)
+        self._follower = Follower(settings, shared.live)
         self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
         self._always_on = settings.connect_on == "start"
         self._accounts: dict[bytes, OwnedAccount] = {}
@@ -109,7 +114,7 @@ class Worker:
         self._store = Store(settings.db_url, settings.db_table, settings.gateway)
         run = Path(settings.state_dir) / "run"
         sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
-        avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
+        avatars = self._avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
         self._watches = Watches(sip, self._store, avatars)
         self._rosters = Rosters(self._store, sip, self._pass_on)
         client = UserAgentClient(self._to_kamailio, settings.workers)
@@ -129,6 +134,9 @@ class Worker:
         self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
         glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
         _every(SWEEP_SECONDS, self._sweep)
+        if self._number == 1:
+            asking = RpcClient(settings.rpc_socket, run / "parameters.sock")  # not behind what is to be published
+            _every(LOOK_SECONDS, ParameterWatch(asking, self._follower.follow).look)
         _every(POLL_SECONDS, self._poll)
         _every(EXPIRY_SECONDS, self._backlog.expire)
         if self._number == 1:
@@ -140,8 +148,18 @@ class Worker:
         self._backlog.start(self._sending.left_behind())
         self._look_for_accounts()
 
+    def _settings_changed(self, settings: Settings) -> None:
+        """Kamailio's cfg.set: all parts of this worker follow."""
+        self._settings = settings
+        follow(settings.log_level, settings.log_bodies)
+        self._messages.settings = settings
+        self._permissions.policy = settings.authorize
+        self._avatars.mode = settings.avatars
+        self._backlog.follow(settings.queue == "always")
+
     # ------------------------------------------------------------ commands from the SIP workers
     def _receive(self, _descriptor: int, _condition: int) -> None:
+        self._live.look()
         for _ in range(FRAMES_AT_ONCE):
             frame = self._channels.receive(self._number)
             if not frame:
@@ -393,6 +411,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
+        self._live.look()
         now = time.time()
         self._sending.end()
         self._store.flush()
