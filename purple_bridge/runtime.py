@@ -23,6 +23,7 @@ from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kept_users import KeptUsers
+from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.shared import Shared
 from purple_bridge.worker.thread import LoopThread
@@ -48,6 +49,7 @@ class Runtime:
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
         _check_database(self.settings)
+        _announce(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)
         _remember_accepted(self.settings, self._shared.accepted)
@@ -84,6 +86,15 @@ def install(ksr: Any) -> None:
         logger.error("%s", error)
         raise
     ksr.purple = Runtime.current.functions
+
+
+def _announce(settings: Settings) -> None:
+    """What ``purplectl --state-dir`` finds this gateway by, also where the launcher has not started it."""
+    state = StateDirectory(Path(settings.state_dir))
+    state.create()
+    names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web")
+    values = {name: str(getattr(settings, name)) for name in names}
+    state.write_settings({**values, "gateway_domain": settings.gateway.domain, "run_dir": str(state.run)})
 
 
 def _open_sockets(settings: Settings) -> list[socket.socket]:

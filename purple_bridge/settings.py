@@ -18,6 +18,7 @@ AVATARS = ("off", "inline")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PURPLEMAP = "purplemap"
 STATE_DIR = "/var/lib/kamailio-purple"
+RPC_SOCKET = "/run/kamailio/purple-rpc.sock"
 THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
@@ -66,7 +67,7 @@ def read_settings(read: Read) -> Settings:
         gateway=GatewayDomain(_text(read, "gateway_domain")),
         connect_on=_choice(read, "connect_on", CONNECT_ON, "publish"),
         state_dir=_text(read, "state_dir", default=STATE_DIR),
-        rpc_socket=_text(read, "rpc_socket", default=f"{read('state_dir') or STATE_DIR}/run/rpc.sock"),
+        rpc_socket=_text(read, "rpc_socket", default=RPC_SOCKET),
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
         **{name: checked(read) for name, checked in AT_RUN_TIME.items()},

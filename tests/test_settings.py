@@ -81,7 +81,7 @@ def test_two_parameters_are_enough() -> None:
         connect_on="publish",
         authorize="ask",
         state_dir="/var/lib/kamailio-purple",
-        rpc_socket="/var/lib/kamailio-purple/run/rpc.sock",
+        rpc_socket="/run/kamailio/purple-rpc.sock",
         internal="127.0.0.1:5059",
     )
 
