@@ -15,7 +15,7 @@ import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
 from kemi.xcap import XcapServer
-from purple_bridge import GATEWAY_SENDER
+from purple_bridge import GATEWAY_SENDER, metrics
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
 
@@ -43,6 +43,8 @@ ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received 
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
+METRICS = "/metrics"
+
 NO_USER = -404  # KSR.purple.is_user
 
 LIST_SUFFIX = "-contacts"  # sip:USER-contacts@DOMAIN
@@ -65,6 +67,7 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._auth = parameters["auth"] == 1
+        self._web = str(parameters.get("web", ""))
         self._xcap = XcapServer(self._auth)
 
     def child_init(self, rank: int) -> int:
@@ -86,11 +89,18 @@ class Routes:
     def ksr_xhttp_event(self, _message: object, _event: str) -> int:
         """The same boundary for HTTP."""
         try:
-            self._xcap.handle()
+            if self._is_for_metrics():
+                _reply_metrics()
+            else:
+                self._xcap.handle()
         except Exception:
             KSR.err(f"XCAP: {traceback.format_exc()}\n")
             KSR.xhttp.xhttp_reply(500, "Server Internal Error", "", "")
         return 1
+
+    def _is_for_metrics(self) -> bool:
+        """Only where the web page is, which is a listener of its own."""
+        return _text("$hu").partition("?")[0] == METRICS and f"{_text('$Ri')}:{_text('$Rp')}" == self._web
 
     def _route(self) -> None:
         """Each route answers the request or leaves it to the next one."""
@@ -299,6 +309,15 @@ class Routes:
             address = "sip:{}@{}".format(*_address("$rU", "$rd"))
             return _is_subscriber(address) > 0
         return bool(KSR.registrar.registered(LOCATION) > 0)
+
+
+def _reply_metrics() -> None:
+    """Anybody who reaches the listener may read them: they are numbers, and name nobody."""
+    if _method() != "GET":
+        KSR.hdr.append_to_reply("Allow: GET\r\n")
+        KSR.xhttp.xhttp_reply(405, "Method Not Allowed", "", "")
+        return
+    KSR.xhttp.xhttp_reply(200, "OK", metrics.CONTENT_TYPE, metrics.exposition().decode())
 
 
 def _to_phones() -> bool:

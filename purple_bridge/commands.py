@@ -8,6 +8,8 @@ from purple_bridge.db.account import Account
 
 OptionValue = bool | int | str
 
+RANKS = 1024  # processes of one Kamailio; an id is microseconds since 1970, then the rank
+
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -71,6 +73,11 @@ class SendMessage(msgspec.Struct, frozen=True, tag="message"):
     @property
     def ident(self) -> str:
         return ident_of(self.id)
+
+    @property
+    def accepted_at(self) -> float:
+        """Unix seconds; the id begins with them."""
+        return self.id // RANKS / 1e6
 
 
 class Typing(msgspec.Struct, frozen=True, tag="typing"):

@@ -31,6 +31,7 @@ from purple_bridge.addresses import ImContact, SipAddress
 from purple_bridge.board import State, Way
 from purple_bridge.bodies import content, incoming, outgoing, pidf
 from purple_bridge.commands import (
+    RANKS,
     Command,
     Delivered,
     DeliverKept,
@@ -64,6 +65,8 @@ from purple_bridge.errors import (
     UnsupportedEncoding,
 )
 from purple_bridge.kept_users import keeper_of
+from purple_bridge.meter import Meter
+from purple_bridge.metrics import MESSAGES, REFUSALS, SIP_TO_IM, Outcome
 from purple_bridge.live import LiveSettings
 from purple_bridge.ownership import owner_of
 from purple_bridge.presence import OFFLINE, Presence
@@ -83,7 +86,6 @@ MIN_EXPIRES = (
 _ETAG = re.compile(r".*\.[0-9]{1,9}")  # how Kamailio's presence server ends its own (presence/presentity.c)
 PIDF_TYPE = "application/pidf+xml"
 LOCATION = "location"  # usrloc's table, as every kamailio.cfg calls it
-RANKS = 1024  # processes of one Kamailio
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
 MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
 
@@ -128,12 +130,14 @@ class PurpleFunctions:
             SipAddress("", "localhost"),
         )  # Call-ID, and whom prepare_subscribe found in the request URI
         self._error: GatewayError | None = None
+        self._meter = Meter.detached()
 
-    def open_database(self, rank: int) -> None:
+    def open_database(self, rank: int, meter: Meter | None = None) -> None:
         """Connections to the database are never shared over a fork, so each process makes its own.
 
-        ``rank``: this process's number, unique in this Kamailio.
+        ``rank``: this process's number, unique in this Kamailio; ``meter``: this thread's.
         """
+        self._meter = meter or self._meter
         self._engine = make_engine(self._settings.db_url)
         self._mapping = Mapping(self._engine, self._settings.db_table)
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
@@ -246,10 +250,12 @@ class PurpleFunctions:
             function()
         except GatewayError as error:
             self._error = error
+            self._meter.count(REFUSALS, str(error.status))
             logger.info("[%s] %d %s", self._text("$ci"), error.status, error.reason)
             return -error.status
         except Exception:
             self._error = GatewayError("Server Internal Error")
+            self._meter.count(REFUSALS, str(self._error.status))
             logger.exception("[%s] a request failed", self._text("$ci"))
             return -self._error.status
         return TAKEN
@@ -260,9 +266,19 @@ class PurpleFunctions:
         contacts = self._contacts(destination)
         if not contacts:
             raise NoContact(f"{destination.uri} is no IM contact")
+        try:
+            self._take(sender, destination, contacts)
+        except Exception as error:
+            # without an account of the sender's, the message of one user to another is for his phones
+            if not isinstance(error, NoAccount) or self._settings.gateway.contact_of(destination):
+                self._meter.count(MESSAGES, SIP_TO_IM, contacts[0].protocol, Outcome.REFUSED)
+            raise
+
+    def _take(self, sender: SipAddress, destination: SipAddress, contacts: list[ImContact]) -> None:
         mark = fingerprint(self._text("$ci"), self._text("$cs"), self._text("$ft"))
         if mark in self._accepted:
             logger.info("[%s] a retransmission: answered as before", self._text("$ci"))
+            self._meter.count(MESSAGES, SIP_TO_IM, contacts[0].protocol, Outcome.RETRANSMISSION)
             return
         body = content.decompressed(self._body(), self._text("$hdr(Content-Encoding)"))
         said = incoming.read(self._ksr.pv.get("$cT"), body)
@@ -309,6 +325,8 @@ class PurpleFunctions:
         if message.stored:
             self._queue.write(message)
         self._hand_over_message(account, message)
+        outcome = Outcome.QUEUED if message.stored else Outcome.ACCEPTED
+        self._meter.count(MESSAGES, SIP_TO_IM, account.protocol, outcome)
 
     def _hand_over_message(self, account: Row, message: SendMessage) -> None:
         """A message with a row is safe: a worker that cannot be told now reads the row later."""

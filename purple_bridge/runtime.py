@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from purple_bridge import app_python3, logs
+from purple_bridge import __version__, app_python3, logs, metrics
 from purple_bridge.accepted import SECONDS, Accepted
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.db import contacts, presence_server, queue, silo
@@ -23,6 +23,8 @@ from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kept_users import KeptUsers
+from purple_bridge.libpurple import core
+from purple_bridge.meter import Meter
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.shared import Shared
@@ -42,8 +44,8 @@ class Runtime:
         """Raises ConfigurationError: Kamailio then logs it and does not start."""
         self.settings = read_settings(read_group("purple").get)
         logs.follow(self.settings.log_level, self.settings.log_bodies)
-        version = app_python3.version_of(str(ksr.pv.get("$version(num)")))
-        app_python3.check_version(version, app_python3.threads_mode())
+        self._kamailio = str(ksr.pv.get("$version(num)"))
+        app_python3.check_version(app_python3.version_of(self._kamailio), app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
         repair_rls()
         if self.settings.db_url.startswith("sqlite:"):
@@ -58,17 +60,21 @@ class Runtime:
         _forget_publications(self.settings)
         self._sockets = _open_sockets(self.settings)
         own = frozenset(opened.getsockname()[:2] for opened in self._sockets)
+        metrics.serve_from(self.settings.state_dir)
         self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
         app_python3.on_child_init(self._child_init)
 
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
         logs.set_up(f"worker {rank}", self.settings.log_level, self.settings.log_bodies)
-        self.functions.open_database(rank)
+        meter = Meter.open(metrics.directory(self.settings.state_dir), f"sip-{rank}")
+        self.functions.open_database(rank, meter)
         if rank > self.settings.workers:
             return False
         worker = Worker(self.settings, rank, self._shared, self._resource, self._sockets[rank - 1])
         LoopThread(worker).start()
+        if rank == 1:
+            metrics.describe(meter, __version__, self._kamailio, core.version(), self.settings.workers)
         keep_state = app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
         return keep_state

@@ -51,6 +51,8 @@ MAY_IMPORT = {
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),
+    "meter": (),
+    "metrics": ("meter",),
     "logs": ("errors",),
     "live": ("errors", "logs", "settings"),
     "installer": ("errors", "launcher.environment"),
@@ -72,7 +74,10 @@ MUST_NOT_IMPORT = {
 }
 
 KNOWN_TO_ROUTES = {
-    "kemi.gateway": {"purple_bridge", "purple_bridge.custom_parameters", "purple_bridge.launcher.supervisor"},
+    "kemi.gateway": {
+        *("purple_bridge", "purple_bridge.custom_parameters", "purple_bridge.launcher.supervisor"),
+        "purple_bridge.metrics",
+    },
     "kemi.xcap": {
         *("purple_bridge.bodies.xml", "purple_bridge.digest", "purple_bridge.errors", "purple_bridge.xcap_nodes"),
     },

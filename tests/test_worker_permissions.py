@@ -25,6 +25,7 @@ from purple_bridge.kept_users import KeptUsers
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.events import AuthorizationRequest, RosterEntry
+from purple_bridge.meter import Family
 from purple_bridge.settings import Settings
 from purple_bridge.worker import permissions as permissions_module
 from purple_bridge.worker import sip_watch
@@ -72,6 +73,9 @@ class Host:
 
     def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
         raise AssertionError(text)
+
+    def count(self, family: Family, *labels: str) -> None:
+        """The metrics."""
 
 
 class Office:

@@ -18,6 +18,7 @@ from purple_bridge.board import State
 from purple_bridge.commands import AccountSpec, SendMessage, Watch
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.events import ContactStatus, ResourcePresence, RosterEntry
+from purple_bridge.meter import Family
 from purple_bridge.presence import Note, Resource, Show
 from purple_bridge.worker import account as account_module
 from purple_bridge.worker import watches as watches_module
@@ -140,6 +141,9 @@ class Host:
 
     def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
         raise AssertionError(text)
+
+    def count(self, family: Family, *labels: str) -> None:
+        """The metrics."""
 
 
 class NoRows:

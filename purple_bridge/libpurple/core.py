@@ -55,6 +55,11 @@ PURPLE_DEBUG_FATAL = 5  # debug.h; its "errors" are part of every normal start
 NOWHERE = "/dev/null/libpurple"
 
 
+def version() -> str:
+    """Of the library, such as 2.14.12."""
+    return decode(c.purple_quick.purple_core_get_version())
+
+
 class _Silent:
     """``Events`` for a libpurple that is only asked for its plugins."""
 

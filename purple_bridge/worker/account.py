@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from purple_bridge import metrics
 from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
@@ -21,6 +22,7 @@ from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
+from purple_bridge.meter import Family
 from purple_bridge.ownership import plugin_of
 from purple_bridge.presence import PRIMITIVE_OF_SHOW, Presence, Show, most_available
 from purple_bridge.worker import reconnect
@@ -55,6 +57,9 @@ class Host(Protocol):
 
     def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
         """``condition``: RFC 6120 §8.3.3; the sender wants to know."""
+
+    def count(self, family: Family, *labels: str) -> None:
+        """For the metrics."""
 
 
 class OwnedAccount:
@@ -280,6 +285,7 @@ class OwnedAccount:
     def connected(self) -> None:
         self._stop_retrying()
         self._online_at = time.time()
+        self._host.count(metrics.SIGN_ONS, self.protocol)
         self._change(State.ONLINE)
         if not self.has_permissions:
             self.ask_for_all()
@@ -314,12 +320,14 @@ class OwnedAccount:
     def _give_up(self, error: str) -> None:
         """Until the row or what the users want changes."""
         self._given_up = True
+        self._host.count(metrics.GIVEN_UP, self.protocol)
         self._change(State.ERROR, error)
         self._update_way()
 
     def _retry(self) -> None:
         if not self._retry_timer:
             self.retries += 1
+            self._host.count(metrics.RECONNECTS, self.protocol)
             self._retry_timer = glib.add_timer(reconnect.delay(self.retries), self._retry_now)
 
     def _retry_now(self) -> None:
@@ -385,6 +393,7 @@ class OwnedAccount:
         """Once a second: what stays longer than a moment is written down."""
         for ident in self.outbox.sweep():
             self.outbox.acknowledged(ident)
+            self._host.count(metrics.MESSAGES, metrics.SIP_TO_IM, self.protocol, metrics.Outcome.UNCONFIRMED)
         if self.state is State.ONLINE and self.outbox.stuck:
             self._drop_connection("The server acknowledges no message")
         self.pump()

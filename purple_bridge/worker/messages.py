@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from purple_bridge import im_errors
+from purple_bridge import im_errors, metrics
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
 from purple_bridge.commands import Delivered, SendMessage, Typing
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import escape
+from purple_bridge.meter import Meter
+from purple_bridge.metrics import Outcome
 from purple_bridge.settings import Settings
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman
@@ -46,8 +48,11 @@ class Origin:
 class Messages:
     """``with_address(account, name, done)``: calls ``done`` with the contact's SIP address, in the order of calls."""
 
-    def __init__(self, settings: Settings, postman: Postman, with_address: WithAddress) -> None:
+    def __init__(
+        self, settings: Settings, postman: Postman, with_address: WithAddress, meter: Meter | None = None
+    ) -> None:
         self.settings, self._postman, self._with_address = settings, postman, with_address
+        self._meter = meter or Meter.detached()
         self._sent: OrderedDict[str, SendMessage] = OrderedDict()
         self._reads_cpim: set[str] = set()
         self._writing: PhoneTypist[tuple[OwnedAccount, str]] = PhoneTypist(self._tell_contact)
@@ -87,7 +92,12 @@ class Messages:
         if message is None:
             logger.info("%s: a message to %s failed: %s %s", account.ext_user, who, condition, text)
         else:
+            self.count(message, Outcome.FAILED)
             self.tell_failure(message, condition, text)
+
+    def count(self, message: SendMessage, outcome: Outcome) -> None:
+        """For the metrics: what became of a message from a phone."""
+        self._meter.count(metrics.MESSAGES, metrics.SIP_TO_IM, message.protocol, outcome)
 
     def receipt(self, account: OwnedAccount, who: str, ident: str) -> None:
         """RFC 5438 §7.2.1.1: the phone that asked for it learns, once, that the contact has the message."""
@@ -99,6 +109,7 @@ class Messages:
             self._report(message, "delivered")
 
     def expired(self, message: SendMessage) -> None:
+        self.count(message, Outcome.EXPIRED)
         self.tell_failure(message, "remote-server-timeout", "it could not be delivered in time")
 
     def tell_failure(self, message: SendMessage, condition: str, text: str) -> None:
@@ -127,7 +138,11 @@ class Messages:
     def _notice(self, message: SendMessage, content_type: str, body: bytes) -> None:
         """Never a notice for a notice: without an origin nobody is told of its own failure."""
         sender = SipAddress.parse(message.recipient)
-        self._postman.post(Letter(sender, message.sip_user, body, content_type, keep=True))
+        self._post(Letter(sender, message.sip_user, body, content_type, keep=True))
+
+    def _post(self, letter: Letter) -> None:
+        self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, letter.protocol, Outcome.ACCEPTED)
+        self._postman.post(letter)
 
     # ------------------------------------------------------------ from the IM network
     def received(self, account: OwnedAccount, message: ReceivedMessage) -> None:
@@ -147,7 +162,8 @@ class Messages:
             text = OWN_MARK + text
         origin = Origin(account, message.sender, message.ident) if message.wants_error else None
         for user in account.sip_users:
-            self._postman.post(self._letter(sender, user, text, message, origin))
+            letter = self._letter(sender, user, text, message, origin)
+            self._post(replace(letter, protocol=account.protocol))
 
     def _letter(
         self, sender: SipAddress, user: str, text: str, message: ReceivedMessage, origin: Origin | None
@@ -180,7 +196,7 @@ class Messages:
         """The gateway's own words to the account's users, in a contact's name."""
         content_type, body = outgoing.text_body(text)
         for user in account.sip_users:
-            self._postman.post(Letter(sender, user, body, content_type, keep=True))
+            self._post(Letter(sender, user, body, content_type, keep=True))
 
     def typing_changed(self, account: OwnedAccount, who: str, typing: bool) -> None:
         if account.typing:
@@ -194,9 +210,12 @@ class Messages:
         """No phone takes the letter, now or later: its author is told (RFC 7247 §7), if it has one."""
         logger.info("a message from %s to %s: %d %s", letter.sender.uri, letter.user, status, reason)
         origin = letter.origin
+        again = isinstance(origin, Origin) and status == NO_SUCH_TYPE and letter.content_type == cpim.MEDIA_TYPE
+        if not again:
+            self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, letter.protocol, Outcome.REFUSED)
         if not isinstance(origin, Origin):
             return
-        if status == NO_SUCH_TYPE and letter.content_type == cpim.MEDIA_TYPE:
+        if again:
             self._send_plain(letter)
         else:
             self._refuse(origin, letter.user, status, reason)

@@ -19,6 +19,7 @@ from email.utils import format_datetime
 from functools import partial
 from typing import Protocol
 
+from purple_bridge import metrics
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import composing, outgoing
 from purple_bridge.bodies.content import parse_content_type
@@ -27,6 +28,8 @@ from purple_bridge.db import silo
 from purple_bridge.db.silo import KeptRow, StoredMessage
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
+from purple_bridge.meter import Meter
+from purple_bridge.metrics import Outcome
 from purple_bridge.sip_headers import clean_display, header_block, name_addr
 from purple_bridge.worker.kept import HandOut, Shelf
 from purple_bridge.worker.typist import REFRESH, Typist
@@ -71,6 +74,7 @@ class Letter:
     """One message for a SIP user. ``user``: SipAddress.key. ``body``: UTF-8 where it is text/plain.
 
     ``written_at``: Unix seconds, 0: now. ``keep``: for later, if no phone takes it. ``origin``: the caller's own.
+    ``protocol``: of the IM network it comes from, for the metrics.
     ``message_id``: what a receipt for it names, where its body does not say so.
     """
 
@@ -83,6 +87,7 @@ class Letter:
     language: str = ""
     keep: bool = True
     origin: object = None
+    protocol: str = metrics.OWN
     message_id: str = ""
 
 
@@ -92,12 +97,17 @@ Registered = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What one MESSAGE carries: a letter or a part of one. ``as_is``: to be relayed whatever its size."""
+    """What one MESSAGE carries: a letter or a part of one. ``as_is``: to be relayed whatever its size.
+
+    ``came_at``: by the monotonic clock. ``is_last``: no other part follows.
+    """
 
     letter: Letter
     body: bytes
     posted_at: int
     as_is: bool = False
+    came_at: float = 0.0
+    is_last: bool = True
 
 
 @dataclass(slots=True)
@@ -122,7 +132,10 @@ class Postman:
     status and reason say why. ``late``: a phone of the user registered while messages were on their way to the shelf;
     has ``registered`` called where the user's rows are handed out."""
 
-    def __init__(self, client: Client, shelf: Shelf, failed: Failed, late: Registered) -> None:
+    def __init__(
+        self, client: Client, shelf: Shelf, failed: Failed, late: Registered, meter: Meter | None = None
+    ) -> None:
+        self._meter = meter or Meter.detached()
         self._client, self._shelf, self._failed, self._late = client, shelf, failed, late
         self._boxes: dict[str, _Box] = {}
         self._typist = Typist(self._notify)
@@ -132,7 +145,7 @@ class Postman:
     def post(self, letter: Letter) -> None:
         """Send it, after all that was posted for the same user."""
         self._typist.wrote(letter.sender, letter.user)
-        page = _Page(letter, letter.body, int(time.time()))
+        page = _Page(letter, letter.body, int(time.time()), came_at=time.monotonic())
         if self._closed:
             self._write_down([page])
             return
@@ -214,6 +227,7 @@ class Postman:
             return
         self._boxes[user].outstanding = None
         if status < 300:
+            self._delivered(page)
             self._free(user)
         elif status == TOO_LARGE and not page.as_is:
             self._boxes[user].waiting.extendleft(reversed(self._parts(page)))
@@ -222,6 +236,15 @@ class Postman:
             self._nobody_there(user, [page], status, reason)
         else:
             self._fail([page], status, reason)
+
+    def _delivered(self, page: _Page) -> None:
+        if page.is_last:
+            self._count(page.letter, Outcome.DELIVERED)
+            seconds = time.monotonic() - page.came_at
+            self._meter.observe(metrics.LATENCY, seconds, metrics.IM_TO_SIP, page.letter.protocol)
+
+    def _count(self, letter: Letter, outcome: Outcome) -> None:
+        self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, letter.protocol, outcome)
 
     def _fail(self, pages: list[_Page], status: int, reason: str) -> None:
         """No phone will take these, nor the parts behind them."""
@@ -248,7 +271,8 @@ class Postman:
             whole = self._client.size(_request_uri(letter.user, "size=any"), _headers(letter), page.body)
             limit = max(LARGEST - GROWTH - (whole - len(page.body)), SMALLEST_PART)
             texts = [text.encode() for text in split(page.body.decode("utf-8", "replace"), limit)] or texts
-        return [replace(page, body=text, as_is=True) for text in texts]
+        parts = [replace(page, body=text, as_is=True, is_last=False) for text in texts]
+        return [*parts[:-1], replace(parts[-1], is_last=True)]
 
     # ------------------------------------------------------------ for later
     def _nobody_there(self, user: str, pages: list[_Page], status: int, reason: str) -> None:
@@ -283,6 +307,8 @@ class Postman:
         def stored(well: bool) -> None:
             if well:
                 logger.info("%d messages kept for %s: %d %s", len(kept), user, status, reason)
+                for letter in _letters([page for page, _row in kept]):
+                    self._count(letter, Outcome.KEPT)
                 self._kept(user, status)
             elif attempt < len(STORE_AGAIN):
                 glib.add_timer(STORE_AGAIN[attempt], lambda: self._keep(user, kept, status, reason, attempt + 1))
@@ -333,6 +359,8 @@ class Postman:
         elif status in NO_MESSAGES:
             self._end_hand_out(user)
         else:
+            outcome = Outcome.DELIVERED_LATER if status < 300 else Outcome.REFUSED
+            self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, metrics.KEPT, outcome)
             if status >= 300:
                 logger.error("what was kept from %s to %s is given up: %d %s", row.src_addr, user, status, reason)
             self._shelf.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))

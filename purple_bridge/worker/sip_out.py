@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.meter import Meter
+from purple_bridge.metrics import IM_TO_SIP, PRESENCE
 from purple_bridge.worker.rpc import RpcClient
 
 PUBLISH_SECONDS = 3600
@@ -13,8 +15,8 @@ PUBLISH_SECONDS = 3600
 class SipSender:
     """The presence of IM contacts, for Kamailio's presence server (RFC 3903); pua keeps the ETags."""
 
-    def __init__(self, rpc: RpcClient) -> None:
-        self._rpc = rpc
+    def __init__(self, rpc: RpcClient, meter: Meter | None = None) -> None:
+        self._rpc, self._meter = rpc, meter or Meter.detached()
 
     def publish(self, presentity: SipAddress, identifier: str, body: bytes) -> None:
         """A new presence, or the same one again before it expires."""
@@ -34,6 +36,7 @@ class SipSender:
         self._rpc.call("rls.update_subs", [user.uri, "presence"], f"contact list of {user.uri}")
 
     def _publish(self, presentity: SipAddress, identifier: str, expires: int, body: str) -> None:
+        self._meter.count(PRESENCE, IM_TO_SIP)
         kind = "application/pidf+xml" if body else "."
         parameters = [presentity.uri, str(expires), "presence", kind, identifier, ".", ".", "."]
         self._rpc.call("pua.send_publish", [*parameters, body] if body else parameters, f"PUBLISH of {presentity.uri}")

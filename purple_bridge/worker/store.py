@@ -22,6 +22,7 @@ from purple_bridge.db import presence as presences
 from purple_bridge.db import presence_server, queue, silo
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.engine import make_engine
+from purple_bridge.db.figures import TableFigures, look
 from purple_bridge.db.mapping import Account, Mapping, Pair
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
@@ -30,6 +31,8 @@ from purple_bridge.db.silo import KeptRow, StoredMessage
 from purple_bridge.destinations import Route
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
+from purple_bridge.meter import Meter
+from purple_bridge.metrics import DATABASE_ERRORS
 from purple_bridge.presence import Presence
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,8 @@ class Store:
     """Owns the worker's engine and mapping; ``done`` gets None when the database failed."""
 
     def __init__(self, db_url: str, table: str, gateway: GatewayDomain) -> None:
+        self.meter = Meter.detached()  # its worker's, who may give another
+        self._table = table
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
         self._mapping = Mapping(self._engine, table)
@@ -201,6 +206,10 @@ class Store:
     def note_crash(self, row: QueueRow, done: Callable[[int | None], None]) -> None:
         self._run(lambda: queue.note_crash(self._engine, row), done)
 
+    def figures(self, done: Callable[[TableFigures | None], None]) -> None:
+        """How much lies in the tables."""
+        self._run(lambda: look(self._engine, self._table, int(time.time())), done)
+
     def _flush_soon(self) -> None:
         """Many rows go into one transaction: all that has come until the thread is free."""
         if not self._flushing:
@@ -232,6 +241,7 @@ class Store:
             error = future.exception()
             if error is not None:
                 logger.error("database: %s", " ".join(str(error).split())[:300])
+                glib.call_soon(lambda: self.meter.count(DATABASE_ERRORS, self.meter.writer))
             glib.call_soon(lambda: done(None if error else future.result()))
 
         self._thread.submit(query).add_done_callback(finished)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from purple_bridge import metrics
 from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import BoardFull, State, Way
 from purple_bridge.commands import (
@@ -42,6 +43,8 @@ from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
+from purple_bridge.meter import Family, Meter
+from purple_bridge.metrics import SIP_TO_IM, Outcome
 from purple_bridge.live import Follower, LiveSettings
 from purple_bridge.logs import follow
 from purple_bridge.ownership import account_digest, owner_of
@@ -54,6 +57,7 @@ from purple_bridge.worker.backlog import Backlog
 from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.logins import LoginQueue
+from purple_bridge.worker.measure import Measurements
 from purple_bridge.worker.messages import Messages, address_of
 from purple_bridge.worker.parameters import LOOK_SECONDS, ParameterWatch
 from purple_bridge.worker.permissions import Permissions, may_not_see
@@ -113,14 +117,16 @@ class Worker:
         self._logins = LoginQueue(settings.workers)
         self._store = Store(settings.db_url, settings.db_table, settings.gateway)
         run = Path(settings.state_dir) / "run"
-        sip = SipSender(RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock"))
+        self._meter = self._store.meter = Meter.open(metrics.directory(settings.state_dir), f"worker-{self._number}")
+        rpc = RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock")
+        sip = SipSender(rpc, self._meter)
         avatars = self._avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
         self._watches = Watches(sip, self._store, avatars)
         self._rosters = Rosters(self._store, sip, self._pass_on)
         client = UserAgentClient(self._to_kamailio, settings.workers)
         shelf = Shelf(self._store, self._kept_users)
-        self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept)
-        self._messages = Messages(settings, self._postman, self._with_address)
+        self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept, self._meter)
+        self._messages = Messages(settings, self._postman, self._with_address, self._meter)
         self._permissions = Permissions(settings.authorize, client, self._store, self._messages, self._with_address)
         self._backlog = Backlog(
             self._store, settings.queue == "always", self._owns, lambda: list(self._accounts.values()), self._expired
@@ -142,6 +148,10 @@ class Worker:
         if self._number == 1:
             self._store.erase_expired_kept()
             _every(KEPT_EXPIRY_SECONDS, self._store.erase_expired_kept)
+        measurements = Measurements(
+            self._meter, self._store, self._accounts.values, lambda: (self._postman.waiting, rpc.waiting)
+        )
+        measurements.start(_every, tables=self._number == 1)
         self._sending = Sending(run / f"sending-{self._number}")
         # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
@@ -211,6 +221,7 @@ class Worker:
     def _send(self, message: SendMessage) -> None:
         account = self._accounts.get(account_digest(message.protocol, message.ext_user))
         if account is not None and self._permissions.answers(account, message):
+            self._messages.count(message, Outcome.ANSWER)
             if message.stored:
                 self._store.erase_message(message.id)
         elif account is not None:
@@ -219,6 +230,7 @@ class Worker:
         elif message.stored:
             self._backlog.passed_by(message)
         else:
+            self._messages.count(message, Outcome.FAILED)
             logger.error("[%s] lost: no account %s here", message.call_id, message.ext_user)
 
     def _pump(self) -> None:
@@ -238,6 +250,7 @@ class Worker:
     def _published(self, command: Published) -> None:
         """The presence server has accepted a PUBLISH; all that the user's phones publish now counts together."""
         account, user = self._account(command.account), SipAddress.parse(command.user)
+        self._meter.count(metrics.PRESENCE, SIP_TO_IM)
 
         def read(documents: list[Document] | None) -> None:
             if self._accounts.get(account_digest(*command.account.key)) is account:
@@ -473,7 +486,11 @@ class Worker:
         self._sending.start(message)
         self._messages.handed_over(message)
 
+    def count(self, family: Family, *labels: str) -> None:
+        self._meter.count(family, *labels)
+
     def message_refused(self, _account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
+        self._messages.count(message, Outcome.FAILED)
         self._messages.tell_failure(message, condition, text)
 
     def _deliver_kept(self, user: str) -> None:
@@ -522,8 +539,10 @@ class Worker:
             self._messages.received(account, message)
 
     def message_acknowledged(self, purple: Account, ident: str) -> None:
-        if account := self._owner(purple):
-            account.acknowledged(ident)
+        if (account := self._owner(purple)) and (message := account.acknowledged(ident)):
+            self._messages.count(message, Outcome.ACKNOWLEDGED)
+            seconds = max(0.0, time.time() - message.accepted_at)
+            self._meter.observe(metrics.LATENCY, seconds, SIP_TO_IM, message.protocol)
 
     def message_failed(self, purple: Account, ident: str, who: str, condition: str, text: str) -> None:
         if account := self._owner(purple):
