@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import click
 
@@ -35,7 +36,10 @@ def upgrade_(settings: Settings, as_json: bool) -> None:
 
 
 def _progress(as_json: bool) -> Progress:
-    return (lambda _line: None) if as_json else click.echo
+    """A line for each table as it is done; with JSON, which is for programs, on a terminal's stderr alone."""
+    if not as_json:
+        return click.echo
+    return (lambda line: click.echo(line, err=True)) if sys.stderr.isatty() else (lambda _line: None)
 
 
 def _print(report: SchemaReport, as_json: bool) -> None:

@@ -17,6 +17,8 @@ COMMANDS = {
     "db": "purple_bridge.cli.database",
     "user": "purple_bridge.cli.users",
     "account": "purple_bridge.cli.accounts",
+    "export": "purple_bridge.cli.transfer",
+    "import": "purple_bridge.cli.transfer",
     "queue": "purple_bridge.cli.queue",
     "contacts": "purple_bridge.cli.contacts",
     "status": "purple_bridge.cli.status",

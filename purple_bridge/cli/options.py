@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.addresses import SipAddress
-from purple_bridge.db.engine import make_engine
+from purple_bridge.db.engine import TIMEOUT, make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted
@@ -235,9 +235,9 @@ class SipUser(click.ParamType):
 
 
 @contextmanager
-def open_engine(settings: Settings) -> Iterator[Engine]:
-    """An engine that is closed at the end of the command."""
-    engine = make_engine(settings.db_url)
+def open_engine(settings: Settings, timeout: float = TIMEOUT) -> Iterator[Engine]:
+    """An engine that is closed at the end of the command; ``timeout``: seconds that a statement may take."""
+    engine = make_engine(settings.db_url, timeout=timeout)
     try:
         yield engine
     finally:
@@ -279,13 +279,18 @@ def on_one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def is_terminal() -> bool:
+    """Whether a person reads standard output. Colours go there alone, and rich honours NO_COLOR."""
+    return sys.stdout.isatty()
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on a terminal; elsewhere one line for each row, its fields parted by tabs.
 
     Names come from strangers: what would be a line or field of its own, or move a cursor, is shown escaped.
     """
     rows = [[on_one_line(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not is_terminal():
         for row in rows:
             click.echo("\t".join(row))
         return

@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from purple_bridge.libpurple.plugins import Option, Protocol, list_protocols
+from purple_bridge.cli.account_arguments import ProtocolSource, pass_protocols
+from purple_bridge.cli.completion import complete_protocol
+from purple_bridge.cli.options import is_terminal, json_option, on_one_line, print_json
+from purple_bridge.gateway_options import GATEWAY_OPTIONS
+from purple_bridge.libpurple.plugins import Option, Protocol
 
 
 @click.command("protocols")
-@click.option("--json", "as_json", is_flag=True, help="Print the data as JSON.")
-def protocols_command(as_json: bool) -> None:
-    """List the protocol plugins found, with their account options."""
-    found = list_protocols()
+@click.argument("protocol", required=False, shell_complete=complete_protocol)
+@json_option
+@pass_protocols
+def protocols_command(source: ProtocolSource, protocol: str | None, as_json: bool) -> None:
+    """List the protocol plugins found, or one of them, with their account options.
+
+    Options that every protocol has, such as typing, are the gateway's own and stand at the end.
+    """
+    found = [one for one in source.protocols() if protocol in (None, one.id)]
+    if protocol and not found:
+        raise click.ClickException(f"there is no plugin {protocol}: see `purplectl protocols`")
     if as_json:
-        click.echo(json.dumps([asdict(protocol) for protocol in found], indent=2))
-    else:
+        print_json([asdict(one) for one in found])
+    elif is_terminal():
         Console().print(_table(found))
+    else:
+        for line in _lines(found):
+            click.echo(line)
 
 
-def _table(found: list[Protocol]) -> Table:
-    table = Table("PROTOCOL", "NAME", "ACCOUNT OPTIONS (default)", show_lines=True)
-    for protocol in found:
-        table.add_row(protocol.id, protocol.name, "\n".join(_line(option) for option in protocol.options))
+def _sections(found: Sequence[Protocol]) -> Iterator[tuple[str, str, Sequence[Option]]]:
+    """What the first column says, a title, the options."""
+    yield from ((protocol.id, protocol.name, protocol.options) for protocol in found)
+    yield "", "every protocol", tuple(GATEWAY_OPTIONS.values())
+
+
+def _lines(found: Sequence[Protocol]) -> Iterator[str]:
+    """For programs: protocol, option, type, default, description; parted by tabs."""
+    for identifier, _title, options in _sections(found):
+        for option in options:
+            cells = (identifier or "*", option.name, _kind(option), _default(option), option.text)
+            yield "\t".join(map(on_one_line, cells))
+        if identifier and not options:
+            yield f"{identifier}\t\t\t\t"
+
+
+def _table(found: Sequence[Protocol]) -> Table:
+    """Three narrow columns that fit into 80: a section for each protocol, a row for each option."""
+    table = Table("OPTION", "VALUE (default)", "MEANING", show_edge=False, pad_edge=False)
+    for identifier, title, options in _sections(found):
+        table.add_row(Text(identifier or "*", "bold"), Text(""), Text(title, "bold"))
+        for option in options:
+            value = f"{_kind(option)} ({on_one_line(_default(option))})" if _default(option) else _kind(option)
+            table.add_row(Text(f"  {option.name}"), Text(value), Text(on_one_line(option.text)))
+        table.add_section()
     return table
 
 
-def _line(option: Option) -> str:
-    choices = f": {' | '.join(option.choices)}" if option.choices else ""
-    return f"{option.name} ({option.default}) {option.kind}{choices} - {option.text}"
+def _kind(option: Option) -> str:
+    if option.choices:
+        return " | ".join(option.choices)
+    return {"bool": "true | false", "int": "number"}.get(option.kind, "text")
+
+
+def _default(option: Option) -> str:
+    """As `account add --option` takes it; "" for none."""
+    return str(option.default).lower() if isinstance(option.default, bool) else str(option.default)

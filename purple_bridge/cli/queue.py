@@ -15,7 +15,15 @@ from typing import Any
 import click
 from sqlalchemy import Engine
 
-from purple_bridge.cli.options import Settings, database_options, json_option, open_engine, print_json, print_table
+from purple_bridge.cli.options import (
+    Settings,
+    database_options,
+    json_option,
+    open_engine,
+    print_done,
+    print_json,
+    print_table,
+)
 from purple_bridge.commands import ident_of
 from purple_bridge.control_client import ask
 from purple_bridge.db import queue
@@ -111,13 +119,14 @@ def _chosen(command: Callable[..., None]) -> Callable[..., None]:
 @queue_command.command("retry")
 @_chosen
 @database_options
-def retry(settings: Settings, numbers: list[int] | None) -> None:
+@json_option
+def retry(settings: Settings, numbers: list[int] | None, as_json: bool) -> None:
     """Send messages again that were set aside after crashes (--all: every one of them)."""
     with open_engine(settings) as engine:
         chosen = numbers or _numbers(queue.rows(engine, held=True))
         gone = _gone(engine, numbers)
         count = queue.retry(engine, chosen)
-    click.echo(f"{_messages(count)} to be sent again")
+    print_done(as_json, f"{_messages(count)} to be sent again", {"messages": count}, count > 0)
     _tell_workers(settings, "retry", chosen)
     _complain(gone)
 
@@ -126,7 +135,8 @@ def retry(settings: Settings, numbers: list[int] | None) -> None:
 @_chosen
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
-def drop(settings: Settings, numbers: list[int] | None, yes: bool) -> None:
+@json_option
+def drop(settings: Settings, numbers: list[int] | None, yes: bool, as_json: bool) -> None:
     """Drop messages: they are never sent, and nobody is told (--all: those that wait and those set aside)."""
     with open_engine(settings) as engine:
         chosen = numbers or _numbers(queue.rows(engine))
@@ -134,7 +144,7 @@ def drop(settings: Settings, numbers: list[int] | None, yes: bool) -> None:
         if not yes and len(chosen) > len(gone):
             _confirm(len(chosen) - len(gone))
         count = queue.delete(engine, chosen)
-    click.echo(f"{_messages(count)} dropped")
+    print_done(as_json, f"{_messages(count)} dropped", {"messages": count}, count > 0)
     _tell_workers(settings, "drop", chosen)
     _complain(gone)
 

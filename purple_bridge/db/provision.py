@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Options
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, update
+from sqlalchemy import Connection, Engine, Table, delete, insert, null, select, update
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.account import OptionValue
 from purple_bridge.db.tables import PURPLEMAP, has_options, purplemap_table
 from purple_bridge.errors import ConfigurationError
+
+PAGE = 1000  # rows in one statement
+
+_NO_OPTIONS = "{} has no column ext_options: run `purplectl db upgrade` first"
 
 
 def add_account(
@@ -55,9 +61,65 @@ def remove_account(engine: Engine, row_id: int, table: str = PURPLEMAP) -> None:
         connection.execute(delete(mapping).where(mapping.c.id == row_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row and the columns of it that get another value."""
+
+    row_id: int
+    values: dict[str, str | None]
+
+
+def write_rows(
+    engine: Engine,
+    added: Sequence[dict[str, str | None]],
+    changed: Sequence[Change],
+    table: str = PURPLEMAP,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> None:
+    """All of them or, when an error is raised, none. ``added``: columns as they are stored; ``progress``: rows done.
+
+    Raises SQLAlchemyError, and ConfigurationError where the table cannot hold options.
+    """
+    mapping = purplemap_table(table, engine.dialect.name)
+    with engine.begin() as connection:
+        rows = [*added, *(change.values for change in changed)]
+        if not has_options(connection, mapping):
+            if any(row.get("ext_options") for row in rows):
+                raise ConfigurationError(_NO_OPTIONS.format(mapping.name))
+            for row in rows:
+                row.pop("ext_options", None)
+        for chunk in _chunks(added):
+            connection.execute(insert(mapping), chunk)
+            progress(len(chunk))
+        for change in changed:
+            if change.values:
+                connection.execute(update(mapping).where(mapping.c.id == change.row_id).values(change.values))
+            progress(1)
+
+
+def stored_rows(engine: Engine, table: str = PURPLEMAP) -> Iterator[Sequence[str | None]]:
+    """The columns ``sip_user`` to ``ext_options`` of every row as they are, by id. Raises SQLAlchemyError."""
+    mapping, last = purplemap_table(table, engine.dialect.name), -1
+    with engine.connect() as connection:
+        options = mapping.c.ext_options if has_options(connection, mapping) else null()
+    c = mapping.c
+    statement = select(c.id, c.sip_user, c.ext_user, c.ext_prot, c.ext_pass, options).order_by(c.id).limit(PAGE)
+    while True:
+        with engine.connect() as connection:  # each page for itself: a slow reader keeps nobody from writing
+            page = connection.execute(statement.where(c.id > last)).all()
+        if not page:
+            return
+        yield from (row[1:] for row in page)
+        last = page[-1].id
+
+
+def _chunks(rows: Sequence[dict[str, str | None]]) -> Iterator[Sequence[dict[str, str | None]]]:
+    return (rows[start : start + PAGE] for start in range(0, len(rows), PAGE))
+
+
 def _options_column(connection: Connection, table: Table, options: Options[str, OptionValue]) -> dict[str, str | None]:
     if has_options(connection, table):
         return {"ext_options": json.dumps(dict(options)) if options else None}
     if options:
-        raise ConfigurationError(f"{table.name} has no column ext_options: run `purplectl db upgrade` first")
+        raise ConfigurationError(_NO_OPTIONS.format(table.name))
     return {}
