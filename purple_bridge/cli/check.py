@@ -12,11 +12,14 @@ from typing import Any
 
 import click
 
+from purple_bridge.cli.options import json_option, print_json
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
+from purple_bridge.launcher.certificates import check_certificate, check_readable
 from purple_bridge.launcher.environment import default_config, default_state_dir
+from purple_bridge.launcher.listeners import is_ip_address
 from purple_bridge.launcher.preflight import Finding
 from purple_bridge.launcher.state import StateDirectory
 
@@ -29,13 +32,13 @@ from purple_bridge.launcher.state import StateDirectory
     type=click.Path(file_okay=False, path_type=Path),
     help="Default: ./state in a checkout, else /var/lib/kamailio-purple.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option
 def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> None:
-    """Check versions, modules, libpurple, database and permissions. Exit 1 if the gateway cannot run."""
+    """Check versions, modules, libpurple, database and permissions; exit 1 if the gateway cannot run."""
     state = StateDirectory((state_dir or default_state_dir()).absolute())
     findings = list(_findings(state, db_url))
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{finding.level:4}  {finding.subject}: {finding.text}")
@@ -46,13 +49,24 @@ def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> 
 def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
     last = _last_settings(state)
     url = db_url or last.get("db_url") or f"sqlite:///{state.path / 'purple.db'}"
-    programs = list(preflight.check_programs(url.partition(":")[0]))
+    programs = list(preflight.check_programs(url.partition(":")[0], "certificate" in last))
     yield from programs
     if Finding("ok", "libpurple", preflight.LIBPURPLE_IS_FINE) in programs:
         yield preflight.check_protocols()
     yield _config()
     yield from _database(url, last.get("db_table") or PURPLEMAP)
+    yield from _certificate(state, last)
     yield from preflight.check_permissions(state.path, _private_files(state, url))
+
+
+def _certificate(state: StateDirectory, last: dict[str, Any]) -> Iterator[Finding]:
+    """That of the TLS listeners of the last run."""
+    if "certificate" not in last:
+        return
+    files = Path(last["certificate"]), Path(last["private_key"])
+    domains = [domain for domain in last.get("domains", "").split(",") if domain and not is_ip_address(domain)]
+    yield from check_certificate(*files, domains)
+    yield from check_readable(files, state.path.stat().st_uid)
 
 
 def _last_settings(state: StateDirectory) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
+from purple_bridge.launcher.certificates import check_certificate
 from purple_bridge.launcher.environment import default_config, default_script, default_state_dir
 from purple_bridge.launcher.listeners import (
     Listener,
@@ -57,6 +58,8 @@ class Options:
     settings: dict[str, str]
     no_auth: bool
     web: Listener | None
+    certificate: Path | None
+    private_key: Path | None
     log_file: Path | None
 
 
@@ -82,9 +85,11 @@ def _parse_listeners(texts: tuple[str, ...]) -> tuple[Listener, ...]:
 def _parse_web(text: str | None) -> Listener | None:
     if text is None:
         return None
-    listener = parse_listener(f"tcp:{text}")
-    if not is_loopback(listener.host):
-        raise ConfigurationError(f"--web {text}: passwords would cross the network in clear; use 127.0.0.1:PORT")
+    listener = parse_listener(text if text.lower().startswith("tls:") else f"tcp:{text}", "--web")
+    if listener.protocol != "tls" and not is_loopback(listener.host):
+        raise ConfigurationError(
+            f"--web {text}: passwords would cross the network in clear; use 127.0.0.1:PORT or tls:HOST:PORT"
+        )
     return listener
 
 
@@ -112,7 +117,7 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     multiple=True,
     callback=_parsed(_parse_listeners),
     metavar="PROTOCOL:HOST:PORT",
-    help=f"A SIP listener, udp or tcp; repeat for more. Default: {DEFAULT_LISTENER}.",
+    help=f"A SIP listener, udp, tcp or tls; repeat for more. Default: {DEFAULT_LISTENER}.",
 )
 @click.option(
     "--domain",
@@ -158,7 +163,17 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     "--web",
     callback=_parsed(_parse_web),
     metavar="HOST:PORT",
-    help="Listener of the web page and of /metrics, on loopback. Default: none.",
+    help="Listener of the web page and of /metrics: HOST:PORT on loopback, or tls:HOST:PORT. Default: none.",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The certificate of TLS listeners, PEM, followed by those that lead to an authority.",
+)
+@click.option(
+    "--private-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The private key of the certificate, PEM, without a password.",
 )
 @click.option("--no-auth", is_flag=True, help="Believe the From header: for trials on loopback.")
 @click.option(
@@ -167,8 +182,12 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     help="File that Kamailio's log is appended to. Default: stderr.",
 )
 def run_command(**values: Any) -> None:
-    """Run the gateway in the foreground; prints `ready` once it can be used. SIGTERM stops it."""
+    """Run the gateway in the foreground, and print `ready` once it can be used.
+
+    SIGTERM stops it.
+    """
     options = Options(**values)
+    _check_tls_options(options)
     state = StateDirectory((options.state_dir or default_state_dir()).absolute())
     state.create()
     with state.locked():
@@ -178,6 +197,13 @@ def run_command(**values: Any) -> None:
         _prepare(run)
         check_configuration(run, kamailio)
         _run(run, kamailio, options.log_file)
+
+
+def _check_tls_options(options: Options) -> None:
+    listeners = (*options.listeners, *([options.web] if options.web else []))
+    tls = [str(listener) for listener in listeners if listener.protocol == "tls"]
+    if tls and not (options.certificate and options.private_key):
+        raise click.UsageError(f"{tls[0]} needs --certificate FILE and --private-key FILE")
 
 
 def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
@@ -194,6 +220,9 @@ def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
         receivers=options.receivers,
         auth=not options.no_auth,
         threads_mode=kamailio.threads_mode,
+        # not resolved: a renewal changes where links lead to
+        certificate=options.certificate and options.certificate.absolute(),
+        private_key=options.private_key and options.private_key.absolute(),
     )
 
 
@@ -240,24 +269,30 @@ def _prepare(run: Run) -> None:
     read_settings(run.parameters.get)
     _create_database(run)
     findings = [
-        *preflight.check_programs(run.db_url.partition(":")[0]),
+        *preflight.check_programs(run.db_url.partition(":")[0], run.tls),
+        *_certificate(run),
         *preflight.check_database(run.db_url, run.parameters["db_table"]),
     ]
+    for finding in findings:
+        if finding.level == "warn":
+            click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
     failures = [finding for finding in findings if finding.level == "fail"]
     for finding in failures[:-1]:
         click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
     if failures:
         raise ConfigurationError(f"{failures[-1].subject}: {failures[-1].text}")
-    for listener in (
-        *run.listeners,
-        *([run.web] if run.web else []),
-        parse_listener(f"udp:{run.parameters['internal']}"),
-    ):
+    for listener in (*run.all_listeners, parse_listener(f"udp:{run.parameters['internal']}")):
         check_free(listener)
     _skip_sequence_numbers(run)
     run.state.remove_sockets()
     write_wrapper(run)
     run.state.write_settings(_settings(run))
+
+
+def _certificate(run: Run) -> Iterator[preflight.Finding]:
+    if run.tls and run.certificate and run.private_key:
+        domains = [domain for domain in run.domains if not is_ip_address(domain)]
+        yield from check_certificate(run.certificate, run.private_key, domains)
 
 
 def _create_database(run: Run) -> None:
@@ -282,7 +317,9 @@ def _skip_sequence_numbers(run: Run) -> None:
 def _settings(run: Run) -> dict[str, str]:
     names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal", "web")
     proxy = {name: run.parameters.get(name, "") for name in ("httpProxy_host", "httpProxy_port")}
-    return {**{name: run.parameters[name] for name in names}, **proxy, "run_dir": str(run.state.run)}
+    tls = {"certificate": str(run.certificate), "private_key": str(run.private_key)} if run.tls else {}
+    values = {**{name: run.parameters[name] for name in names}, **proxy, "run_dir": str(run.state.run), **tls}
+    return {**values, "domains": ",".join(run.domains)}
 
 
 def _run(run: Run, kamailio: Kamailio, log_file: Path | None) -> None:
