@@ -113,13 +113,17 @@ def _completion(shell: str) -> str:
 
 
 def _next_steps(installation: Installation, options: dict[str, list[str]]) -> list[str]:
-    name = installation.layout.name
+    name, state = installation.layout.name, installation.layout.state
     domain = next(iter(options["domain"]), "example.org")
-    start = "restart" if is_running(installation.layout) else "enable --now"
+    which = "" if installation.layout.prefix == DEFAULT_PREFIX else f" --state-dir {state}"
+    if installation.exists:
+        start = "restart" if is_running(installation.layout) else "enable --now"
+        return [f"purplectl db upgrade{which}", f"systemctl {start} {name}", f"purplectl status{which}"]
+    user = f"sip:alice@{domain}"
     return [
-        f"systemctl {start} {name}    # the log: journalctl -u {name}",
-        f"purplectl user add sip:alice@{domain}    # asks for her SIP password",
-        f"purplectl account add sip:alice@{domain} prpl-jabber alice@jabber.org    # then: purplectl status",
+        f"systemctl enable --now {name}    # its log: journalctl -u {name}",
+        f"purplectl user add{which} {user}    # asks for her SIP password",
+        f"purplectl account add{which} {user} prpl-jabber alice@jabber.org    # then: purplectl status{which}",
     ]
 
 

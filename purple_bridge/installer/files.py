@@ -126,6 +126,8 @@ class Tree:
         place = self.at(path)
         if place.is_symlink():
             return LINK + str(place.readlink())
+        if place.exists() and not os.access(place, os.R_OK):
+            raise ConfigurationError(f"{path}: only root may read it; run this with sudo")
         return place.read_text(encoding="utf-8", errors="replace") if place.exists() else None
 
     def _remove(self, path: str) -> None:

@@ -72,9 +72,10 @@ def check_free(listener: Listener) -> None:
         try:
             probe.bind(listener.address)
         except OSError as error:
-            raise ConfigurationError(
-                f"{listener}: {error.strerror}; stop what uses it (ss -lnp) or choose another --listen"
-            ) from error
+            advice = "stop what uses it (ss -lnp) or choose another --listen"
+            if isinstance(error, PermissionError):
+                advice = "a port below 1024 is for root, or whoever has CAP_NET_BIND_SERVICE"
+            raise ConfigurationError(f"{listener}: {error.strerror}; {advice}") from error
 
 
 def free_loopback_port() -> int:
