@@ -14,7 +14,7 @@ environment=$project/.venv
 gateway_packages=(
     kamailio kamailio-python3-modules kamailio-presence-modules
     kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules
-    kamailio-json-modules kamailio-extra-modules kamailio-utils-modules
+    kamailio-json-modules kamailio-extra-modules kamailio-utils-modules kamailio-tls-modules
     libpurple0 libsasl2-modules ca-certificates
     python3 python3-venv python3-dev gcc libc6-dev pkg-config default-libmysqlclient-dev
 )

@@ -100,7 +100,9 @@ def _announce(settings: Settings) -> None:
     state.create()
     names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web")
     values = {name: str(getattr(settings, name)) for name in names}
-    state.write_settings({**values, "gateway_domain": settings.gateway.domain, "run_dir": str(state.run)})
+    proxy = {"httpProxy_host": settings.http_proxy_host, "httpProxy_port": str(settings.http_proxy_port)}
+    own = {**values, **proxy, "gateway_domain": settings.gateway.domain, "run_dir": str(state.run)}
+    state.write_settings({**state.read_settings(), **own})
 
 
 def _open_sockets(settings: Settings) -> list[socket.socket]:

@@ -1,4 +1,4 @@
-"""Owns the SIP listeners: how ``--listen`` is written, and whether an address can be had. Knows no Kamailio."""
+"""Owns the listeners: how ``--listen`` is written, and whether an address can be had. Knows no Kamailio."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from purple_bridge.errors import ConfigurationError
 
-_FORM = re.compile(r"(?P<protocol>udp|tcp):(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
-_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+_FORM = re.compile(r"(?P<protocol>udp|tcp|tls):(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM, "tls": socket.SOCK_STREAM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,17 @@ class Listener:
         return socket.AF_INET6 if self.host.startswith("[") else socket.AF_INET
 
 
-def parse_listener(text: str) -> Listener:
-    """``udp:HOST:PORT`` or ``tcp:HOST:PORT``. Raises ConfigurationError for anything else.
+def parse_listener(text: str, option: str = "--listen") -> Listener:
+    """``udp:HOST:PORT``, ``tcp:…`` or ``tls:…``. Raises ConfigurationError for anything else, naming the option.
 
     The address that stands for all addresses is refused: a SIP server writes its address into Via and
     Contact headers (RFC 3261 section 18.1.1), and nobody can answer to 0.0.0.0.
     """
     match = _FORM.fullmatch(text.strip().lower())
     if match is None or not 0 < int(match["port"]) < 65536:
-        raise ConfigurationError(f"--listen {text}: write udp:HOST:PORT or tcp:HOST:PORT")
+        raise ConfigurationError(f"{option} {text}: write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT")
     if match["host"] in ("0.0.0.0", "[::]"):  # noqa: S104 - refused, not bound
-        raise ConfigurationError(f"--listen {text}: name the address that phones reach this server under")
+        raise ConfigurationError(f"{option} {text}: name the address that phones reach this server under")
     return Listener(match["protocol"], match["host"], int(match["port"]))
 
 
@@ -67,7 +67,7 @@ def is_loopback(host: str) -> bool:
 def check_free(listener: Listener) -> None:
     """Raises ConfigurationError if the address cannot be bound, with the reason."""
     with socket.socket(listener.family, listener.kind) as probe:
-        if listener.protocol == "tcp":
+        if listener.kind is socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT do no harm
         try:
             probe.bind(listener.address)

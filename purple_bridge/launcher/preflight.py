@@ -41,21 +41,24 @@ class Finding:
     text: str
 
 
-def check_programs(database: str) -> Iterator[Finding]:
-    """Kamailio, its modules and its Python, libpurple. ``database``: the scheme of purple.db_url."""
+def check_programs(database: str, tls: bool = False) -> Iterator[Finding]:
+    """Kamailio, its modules and its Python, libpurple.
+
+    ``database``: the scheme of purple.db_url; ``tls``: there is a TLS listener.
+    """
     try:
         kamailio = find_kamailio()
     except ConfigurationError as error:
         yield Finding("fail", "kamailio", str(error))
         return
     yield _finding("kamailio", partial(check_version, kamailio), f"version {kamailio.version_text}")
-    yield from _modules(kamailio, database)
+    yield from _modules(kamailio, database, tls)
     yield _finding("python", partial(check_python, kamailio), "Kamailio embeds the Python of this environment")
     yield _finding("libpurple", check_libpurple, LIBPURPLE_IS_FINE)
 
 
-def _modules(kamailio: Kamailio, database: str) -> Iterator[Finding]:
-    missing = missing_packages(kamailio, database)
+def _modules(kamailio: Kamailio, database: str, tls: bool) -> Iterator[Finding]:
+    missing = missing_packages(kamailio, database, tls)
     for package, modules in missing.items():
         yield Finding("fail", "modules", f"{', '.join(modules)} missing: apt-get install {package}")
     if not missing:

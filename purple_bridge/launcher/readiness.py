@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 from pathlib import Path
 
 from purple_bridge.control_client import ask
@@ -15,13 +16,28 @@ LONGEST_DATAGRAM = 65535
 
 
 def answers(listener: Listener) -> bool:
-    """True if the listener is up: on UDP it answers OPTIONS with 200 (RFC 3261 section 11), on TCP it accepts."""
-    return _answers_options(listener) if listener.protocol == "udp" else _accepts(listener)
+    """True if the listener is up: on UDP it answers OPTIONS with 200 (RFC 3261 section 11), on TCP it accepts.
+
+    On TLS it shakes hands, whatever its certificate says.
+    """
+    ask_it = {"udp": _answers_options, "tcp": _accepts, "tls": _shakes_hands}
+    return ask_it[listener.protocol](listener)
 
 
 def _accepts(listener: Listener) -> bool:
     try:
         socket.create_connection(listener.address, ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _shakes_hands(listener: Listener) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(listener.address, ANSWER_SECONDS) as connection:
+            context.wrap_socket(connection).close()
     except OSError:
         return False
     return True

@@ -31,6 +31,10 @@ class StateDirectory:
         return self.path / "kamailio-run.cfg"
 
     @property
+    def tls_config(self) -> Path:
+        return self.path / "kamailio-tls.cfg"
+
+    @property
     def settings(self) -> Path:
         return self.path / "settings.json"
 
@@ -78,6 +82,14 @@ class StateDirectory:
         for entry in self.run.iterdir():
             if entry.is_socket() or entry.is_fifo():
                 entry.unlink(missing_ok=True)
+
+    def read_settings(self) -> dict[str, str]:
+        """What the launcher, or the last run, has written; empty where there is nothing that can be read."""
+        try:
+            found = json.loads(self.settings.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_settings(self, values: Mapping[str, str]) -> None:
         """What the other commands of `purplectl` need to find this gateway."""

@@ -25,6 +25,7 @@ PACKAGES = {
     "kamailio-presence-modules": ["presence", "presence_xml", "pua", "pua_rpc", "rls", "xcap_server"],
     "kamailio-python3-modules": ["app_python3"],
 }
+TLS_PACKAGES = {"kamailio-tls-modules": ["tls"]}
 DATABASE_PACKAGES = {
     "sqlite": {"kamailio-sqlite-modules": ["db_sqlite"]},
     "mysql": {"kamailio-mysql-modules": ["db_mysql"]},
@@ -73,9 +74,12 @@ def check_version(kamailio: Kamailio) -> None:
     app_python3.check_version(kamailio.version, 1 if kamailio.threads_mode else None)
 
 
-def missing_packages(kamailio: Kamailio, database: str) -> dict[str, list[str]]:
-    """Debian package -> its modules that are missing. ``database``: the scheme of purple.db_url."""
-    needed = {**PACKAGES, **DATABASE_PACKAGES.get(database, {})}
+def missing_packages(kamailio: Kamailio, database: str, tls: bool = False) -> dict[str, list[str]]:
+    """Debian package -> its modules that are missing.
+
+    ``database``: the scheme of purple.db_url; ``tls``: there is a TLS listener.
+    """
+    needed = {**PACKAGES, **DATABASE_PACKAGES.get(database, {}), **(TLS_PACKAGES if tls else {})}
     absent = {name: [each for each in modules if kamailio.module(each) is None] for name, modules in needed.items()}
     return {name: modules for name, modules in absent.items() if modules}
 

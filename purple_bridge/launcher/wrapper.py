@@ -1,4 +1,7 @@
-"""Owns the text of ``kamailio-run.cfg``: defines, listeners and aliases, then the kamailio.cfg that was asked for."""
+"""Owns the text of ``kamailio-run.cfg``: defines, listeners and aliases, then the kamailio.cfg that was asked for.
+
+And that of ``kamailio-tls.cfg``, which Kamailio reads again by the RPC command ``tls.reload``, without a restart.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Run:
     """All that one start of the gateway depends on.
 
     ``parameters``: the ``purple.NAME`` values as texts, complete with ``db_url``, ``internal`` and ``workers``.
-    ``web``: the listener of the web page.
+    ``web``: the listener of the web page.  ``certificate``, ``private_key``: PEM files, where a listener is TLS.
     ``receivers``: processes for each UDP listener of phones. ``threads_mode``: this Kamailio has app_python3's
     ``threads_mode``.
     """
@@ -34,6 +37,16 @@ class Run:
     receivers: int = 1
     auth: bool = True
     threads_mode: bool = False
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    @property
+    def all_listeners(self) -> tuple[Listener, ...]:
+        return (*self.listeners, *([self.web] if self.web else []))
+
+    @property
+    def tls(self) -> bool:
+        return any(listener.protocol == "tls" for listener in self.all_listeners)
 
     @property
     def db_url(self) -> str:
@@ -51,6 +64,21 @@ class Run:
 def write_wrapper(run: Run) -> None:
     """Write the file that Kamailio is started with; it holds the database password, so its mode is 0600."""
     write_private(run.state.wrapper, wrapper_text(run))
+    if run.tls:
+        write_private(run.state.tls_config, tls_text(run))
+
+
+def tls_text(run: Run) -> str:
+    """TLS 1.2 and 1.3. Phones have passwords, not certificates, and are asked for none."""
+    common = ["method = TLSv1.2+", "verify_certificate = no", "require_certificate = no"]
+    lines = [
+        "# Written by `purplectl run` at every start.",
+        *("[server:default]", *common),
+        f"certificate = {quoted(str(run.certificate))}",
+        f"private_key = {quoted(str(run.private_key))}",
+        *("[client:default]", *common),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def wrapper_text(run: Run) -> str:
@@ -73,7 +101,8 @@ def _features(run: Run) -> list[str]:
     features = {
         SCHEMES[run.db_url.partition(":")[0]]: True,
         "WITH_AUTH": run.auth,
-        "WITH_TCP": run.web is not None or any(listener.protocol != "udp" for listener in run.listeners),
+        "WITH_TCP": any(listener.protocol != "udp" for listener in run.all_listeners),
+        "WITH_TLS": run.tls,
         "WITH_MHOMED": hosts != {"127.0.0.1"},
         "WITH_THREADS_MODE": run.threads_mode,
     }
@@ -87,6 +116,7 @@ def _server_defines(run: Run) -> list[str]:
         "INTERNAL_URI": f"sip:{run.parameters['internal']}",
         "LOCATION_DB_URL": location_url(run.db_url),
         "LISTS_URI": _lists_uri(run.listeners[0]),
+        **({"TLS_CONFIG": str(run.state.tls_config)} if run.tls else {}),
     }
     return [f"#!define {name} {quoted(value)}" for name, value in values.items()]
 

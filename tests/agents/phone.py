@@ -122,7 +122,7 @@ class Phone:
     def contact(self) -> str:
         """The Contact URI (RFC 3261 §8.1.1.8)."""
         host, port = self.address
-        transport = ";transport=tcp" if self._wire.reliable else ""
+        transport = f";transport={self._wire.transport.lower()}" if self._wire.reliable else ""
         return f"sip:{self._user}@{host}:{port}{transport}"
 
     @property

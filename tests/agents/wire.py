@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -102,10 +103,13 @@ class TcpWire(Wire):
         with self._sending:
             connection = self._connections.get(destination)
             if connection is None:
-                connection = socket.create_connection(destination, timeout=SEND_SECONDS)
+                connection = self._connect(destination)
                 self._connections[destination] = connection
                 self._read_from(connection, destination)
             connection.sendall(data)
+
+    def _connect(self, destination: Address) -> socket.socket:
+        return socket.create_connection(destination, timeout=SEND_SECONDS)
 
     def _open(self, host: str) -> socket.socket:
         opened = socket.create_server((host, 0))
@@ -124,15 +128,21 @@ class TcpWire(Wire):
         self._watch(connection, lambda: self._receive(connection, peer, buffer))
 
     def _receive(self, connection: socket.socket, peer: Address, buffer: bytearray) -> None:
-        data = b""
+        data: bytes | None = b""
         with contextlib.suppress(OSError):
-            data = connection.recv(BUFFER)
+            data = self._read(connection)
+        if data is None:
+            return
         if not data:
             self._forget(connection, peer)
             return
         buffer += data
         for message in split_stream(buffer):
             self._deliver(message, lambda answer: self.send(answer, peer))
+
+    def _read(self, connection: socket.socket) -> bytes | None:
+        """Empty at the end of the connection, None if there is nothing for us yet."""
+        return connection.recv(BUFFER)
 
     def _forget(self, connection: socket.socket, peer: Address) -> None:
         with self._sending:
@@ -142,7 +152,31 @@ class TcpWire(Wire):
         connection.close()
 
 
+class TlsWire(TcpWire):
+    """Connects only, as phones do: they have no certificate. That of the server is not looked at."""
+
+    transport = "TLS"
+
+    def _connect(self, destination: Address) -> socket.socket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(super()._connect(destination))
+
+    def _read(self, connection: socket.socket) -> bytes | None:
+        """One thread at a time uses OpenSSL's connection; what comes may be a ticket, which is not for us."""
+        assert isinstance(connection, ssl.SSLSocket)
+        with self._sending:
+            connection.settimeout(0.0)
+            try:
+                data = connection.recv(BUFFER)
+                return data + (connection.recv(connection.pending()) if connection.pending() else b"")
+            except ssl.SSLWantReadError:
+                return None
+            finally:
+                connection.settimeout(SEND_SECONDS)
+
+
 def open_wire(transport: str, deliver: Deliver, host: str) -> Wire:
-    """`transport` is "udp" or "tcp". Raises KeyError for another."""
-    wires: dict[str, type[Wire]] = {"udp": UdpWire, "tcp": TcpWire}
+    """`transport` is "udp", "tcp" or "tls". Raises KeyError for another."""
+    wires: dict[str, type[Wire]] = {"udp": UdpWire, "tcp": TcpWire, "tls": TlsWire}
     return wires[transport](deliver, host)
