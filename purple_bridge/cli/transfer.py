@@ -225,7 +225,7 @@ def import_command(
 
 def _read(file: IO[bytes], chosen: Format | None, table: str, dialect: str) -> FileRows:
     """Raises ClickException where the file as a whole cannot be read."""
-    name = str(file.name)
+    name = str(getattr(file, "name", "stdin"))
     try:
         text = decoded(file.read())
         if (chosen or format_of(name, text)) == "sql":
