@@ -8,16 +8,20 @@ value; an exception that leaves a route would be logged and the request never an
 
 from __future__ import annotations
 
+import logging
 import re
-import traceback
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
 import purple_bridge
+from kemi.web import WebServer
 from kemi.xcap import XcapServer
-from purple_bridge import GATEWAY_SENDER, metrics
+from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
+from purple_bridge.settings import read_settings
+
+logger = logging.getLogger("purple_bridge.routes")  # the gateway's log, in which nothing can forge a line
 
 # what a ksr_route_* method returns
 ANSWERED, NEXT = True, False
@@ -43,8 +47,6 @@ ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received 
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
-METRICS = "/metrics"
-
 NO_USER = -404  # KSR.purple.is_user
 
 LIST_SUFFIX = "-contacts"  # sip:USER-contacts@DOMAIN
@@ -67,7 +69,7 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._auth = parameters["auth"] == 1
-        self._web = str(parameters.get("web", ""))
+        self._web = WebServer(read_settings(parameters.get))
         self._xcap = XcapServer(self._auth)
 
     def child_init(self, rank: int) -> int:
@@ -82,30 +84,27 @@ class Routes:
         except UnicodeDecodeError:
             _reply(400, "Headers are not UTF-8")
         except Exception:
-            KSR.err(f"Call-ID {_text('$(ci{s.escape.common})')}: {traceback.format_exc()}\n")
+            logger.exception("[%s] a request failed in the routes", _call_id())
             KSR.sl.send_reply(500, "Server Internal Error")
         return 1
 
     def ksr_xhttp_event(self, _message: object, _event: str) -> int:
         """The same boundary for HTTP."""
         try:
-            if self._is_for_metrics():
-                _reply_metrics()
+            if self._web.is_here():
+                self._web.handle()
             else:
                 self._xcap.handle()
         except Exception:
-            KSR.err(f"XCAP: {traceback.format_exc()}\n")
+            logger.exception("HTTP: a request failed in the routes")
             KSR.xhttp.xhttp_reply(500, "Server Internal Error", "", "")
         return 1
-
-    def _is_for_metrics(self) -> bool:
-        """Only where the web page is, which is a listener of its own."""
-        return _text("$hu").partition("?")[0] == METRICS and f"{_text('$Ri')}:{_text('$Rp')}" == self._web
 
     def _route(self) -> None:
         """Each route answers the request or leaves it to the next one."""
         routes = (
             self.ksr_route_sanity,
+            self.ksr_route_web,
             self.ksr_route_options,
             self.ksr_route_transaction,
             self.ksr_route_internal,
@@ -131,6 +130,10 @@ class Routes:
         for pseudo_variable in IDENTIFYING:  # headers are UTF-8 (RFC 3261 §7.3.1): the error boundary answers 400
             _text(pseudo_variable)
         return NEXT
+
+    def ksr_route_web(self) -> bool:
+        """The listener of the web page is none of SIP's: nobody's phone shall wait behind a page."""
+        return _reply(403, "Forbidden") if self._web.is_here() else NEXT
 
     def ksr_route_options(self) -> bool:
         """OPTIONS for the server itself (RFC 3261 §11.2): phones and the launcher ask whether it is there."""
@@ -225,6 +228,8 @@ class Routes:
             return NEXT
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
+        if _text("$pr") == "tls":
+            KSR.pv.sets("$avp(received)", _text("$sut"))  # the module registrar keeps it as the way to this contact
         if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
             KSR.purple.handle_register()
         return ANSWERED
@@ -265,6 +270,8 @@ class Routes:
             return NEXT
         if KSR.siputils.has_totag() <= 0 and not _may_subscribe():
             return ANSWERED
+        if _text("$pr") == "tls":
+            _answer_on_connection()
         if _new_transaction() and not _handle_list():
             _handle_subscribe()
         return ANSWERED
@@ -311,15 +318,6 @@ class Routes:
         return bool(KSR.registrar.registered(LOCATION) > 0)
 
 
-def _reply_metrics() -> None:
-    """Anybody who reaches the listener may read them: they are numbers, and name nobody."""
-    if _method() != "GET":
-        KSR.hdr.append_to_reply("Allow: GET\r\n")
-        KSR.xhttp.xhttp_reply(405, "Method Not Allowed", "", "")
-        return
-    KSR.xhttp.xhttp_reply(200, "OK", metrics.CONTENT_TYPE, metrics.exposition().decode())
-
-
 def _to_phones() -> bool:
     """Relay to every phone of the user in the request URI; the best answer goes back."""
     found = KSR.registrar.lookup(LOCATION)
@@ -359,6 +357,14 @@ def _handle_subscribe() -> None:
     KSR.presence.handle_subscribe()
     if _has_accepted() and _event() == "presence":
         KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+
+
+def _answer_on_connection() -> None:
+    """A phone has no certificate, so nobody connects to it over TLS: NOTIFYs go over the connection it made itself."""
+    user = _text("$(ct{nameaddr.uri}{uri.user})")
+    KSR.hdr.remove("Contact")
+    KSR.hdr.append(f"Contact: <{_text('$sut').replace(':', f':{user}@', 1) if user else _text('$sut')}>\r\n")
+    KSR.textopsx.msg_apply_changes()
 
 
 def _add_content_length() -> None:
@@ -490,6 +496,14 @@ def _reply(code: int, reason: str) -> bool:
 
 def _method() -> str:
     return _text("$rm")
+
+
+def _call_id() -> str:
+    """For the log, whatever it is made of."""
+    try:
+        return _text("$ci")
+    except UnicodeDecodeError:
+        return "?"
 
 
 def _event() -> str:

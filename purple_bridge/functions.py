@@ -50,6 +50,7 @@ from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.words import in_words
 from purple_bridge.destinations import contacts_of, routes
 from purple_bridge.errors import (
     BadRequest,
@@ -232,6 +233,7 @@ class PurpleFunctions:
         elif isinstance(error, UnsupportedBody):
             # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
             self._ksr.hdr.append_to_reply(f"Accept: {', '.join(self._media_types())}\r\n")
+        self._log_refusal(error, answered=True)
         self._ksr.sl.send_reply(error.status, error.reason)
         return TAKEN
 
@@ -251,14 +253,30 @@ class PurpleFunctions:
         except GatewayError as error:
             self._error = error
             self._meter.count(REFUSALS, str(error.status))
-            logger.info("[%s] %d %s", self._text("$ci"), error.status, error.reason)
+            self._log_refusal(error)
             return -error.status
         except Exception:
             self._error = GatewayError("Server Internal Error")
             self._meter.count(REFUSALS, str(self._error.status))
-            logger.exception("[%s] a request failed", self._text("$ci"))
+            logger.exception("[%s] a request failed", self._for_log("$ci"))
             return -self._error.status
         return TAKEN
+
+    def _log_refusal(self, error: GatewayError, answered: bool = False) -> None:
+        """Once for each refusal. That something is not for the gateway becomes one when the script answers with it."""
+        routine = isinstance(error, (NoAccount, NoContact)) or self._for_log("$rm") == "OPTIONS"
+        if answered and not routine:
+            return
+        level = logging.DEBUG if routine and not answered else logging.WARNING if error.status >= 500 else logging.INFO
+        if logger.isEnabledFor(level):
+            words = (self._for_log(variable) for variable in ("$ci", "$rm", "$fu", "$ru"))
+            logger.log(level, "[%s] %s from %s to %s refused: %d %s", *words, error.status, error.reason)
+
+    def _for_log(self, variable: str) -> str:
+        try:
+            return self._text(variable)
+        except UnicodeDecodeError:
+            return "?"
 
     # ------------------------------------------------------------ MESSAGE
     def _send_message(self) -> None:
@@ -277,7 +295,7 @@ class PurpleFunctions:
     def _take(self, sender: SipAddress, destination: SipAddress, contacts: list[ImContact]) -> None:
         mark = fingerprint(self._text("$ci"), self._text("$cs"), self._text("$ft"))
         if mark in self._accepted:
-            logger.info("[%s] a retransmission: answered as before", self._text("$ci"))
+            logger.debug("[%s] a retransmission: answered as before", self._text("$ci"))
             self._meter.count(MESSAGES, SIP_TO_IM, contacts[0].protocol, Outcome.RETRANSMISSION)
             return
         body = content.decompressed(self._body(), self._text("$hdr(Content-Encoding)"))
@@ -324,6 +342,10 @@ class PurpleFunctions:
         )
         if message.stored:
             self._queue.write(message)
+        if logger.isEnabledFor(logging.DEBUG):
+            how = "has a row" if message.stored else "leaves at once"
+            text = logs.body(message.text)
+            logger.debug("%s accepted from %s to %s, %s%s", logs.of(message), sender.uri, destination.uri, how, text)
         self._hand_over_message(account, message)
         outcome = Outcome.QUEUED if message.stored else Outcome.ACCEPTED
         self._meter.count(MESSAGES, SIP_TO_IM, account.protocol, outcome)
@@ -511,7 +533,7 @@ class PurpleFunctions:
         try:
             return work()
         except SQLAlchemyError as error:
-            logger.error("[%s] watchers: %s", self._text("$ci"), " ".join(str(error).split())[:300])
+            logger.error("[%s] watchers: %s", self._text("$ci"), in_words(error))
             raise Overloaded("The database does not answer") from error
 
     def _handle_subscribe(self, uri: str, expires: int) -> None:

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from purple_bridge.errors import ConfigurationError, GatewayError
 
@@ -28,11 +29,14 @@ SYSLOG = Path("/dev/log")
 OURS = "purple_bridge"
 LONGEST_LINE = 16_384  # characters
 LONGEST_BODY = 4_096
+LONGEST_IDENT = 100
 
 # control characters, line ends of Unicode, what turns the direction of writing, halves of surrogate pairs
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # errors whose text tells of the system or of our own making; the text of others may quote what a person wrote
 _TELLING = (OSError, ConfigurationError, GatewayError, AttributeError, ImportError, NameError, TypeError)
+
+_NOT_A_WORD = re.compile(r"[\s:]")
 
 _shows_bodies = False
 
@@ -66,6 +70,35 @@ def file_of(descriptor: int = 2) -> str:
         return os.readlink(f"/proc/self/fd/{descriptor}") if is_file else ""  # noqa: PTH115 - it may be gone
     except OSError:
         return ""
+
+
+class _Sent(Protocol):
+    """commands.SendMessage"""
+
+    @property
+    def call_id(self) -> str: ...
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def ext_user(self) -> str: ...
+
+    @property
+    def ident(self) -> str: ...
+
+
+def about(call_id: str, account: str = "", ident: str = "") -> str:
+    """What stands in front of the text of a line about one message. ``account``: PROTOCOL EXT_USER."""
+    words = [f"[{call_id}]", *(["account", account] if account else [])]
+    if ident:
+        words.append(_NOT_A_WORD.sub("_", ident)[:LONGEST_IDENT])
+    return " ".join(words) + (":" if account else "")
+
+
+def of(message: _Sent) -> str:
+    """The same for a message from a phone."""
+    return about(message.call_id, f"{message.protocol} {message.ext_user}", message.ident)
 
 
 def body(text: str) -> str:

@@ -9,8 +9,10 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from purple_bridge import logs
 from purple_bridge.commands import SendMessage
 from purple_bridge.db.queue import QueueConnection, QueueRow
+from purple_bridge.db.words import in_words
 from purple_bridge.errors import GatewayError
 from purple_bridge.ownership import account_digest
 
@@ -80,5 +82,5 @@ class QueueWriter:
             self._connection.insert([row_of(message)])
         except SQLAlchemyError as error:
             self._not_before = time.monotonic() + PAUSE
-            logger.error("[%s] purple_queue: %s", message.call_id, " ".join(str(error).split())[:300])
+            logger.error("%s purple_queue: %s", logs.of(message), in_words(error))
             raise QueueUnavailable("The message queue cannot be written") from error

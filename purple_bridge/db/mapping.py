@@ -16,6 +16,7 @@ from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.db.account import Account, account_of
 from purple_bridge.db.cache import TtlCache
 from purple_bridge.db.tables import PURPLEMAP, folded, has_options, purplemap_table
+from purple_bridge.db.words import in_words
 from purple_bridge.errors import GatewayError
 
 __all__ = ["Account", "DatabaseUnavailable", "Mapping", "Pair"]
@@ -179,7 +180,7 @@ class Mapping:
     def _failed(self, error: SQLAlchemyError) -> None:
         self._no_query_before = self._clock() + PAUSE
         if not self._failing:
-            logger.error("mapping: the database fails, going on with what is known: %s", _one_line(error))
+            logger.error("mapping: the database fails, going on with what is known: %s", in_words(error))
         self._failing = True
 
     def _succeeded(self) -> None:
@@ -213,7 +214,3 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk
-
-
-def _one_line(error: SQLAlchemyError) -> str:
-    return " ".join(str(error).split())[:300]

@@ -317,7 +317,16 @@ class Core:
             self._changes.roster(account)
 
 
-def _is_logged(level: int, _category: bytes) -> int:
+# what libpurple says of connections; the protocols and others show whole stanzas, with what people write to each other
+_TELLING = frozenset(
+    {b"account", b"certificate", b"connection", b"dns", b"dnsquery", b"dnssrv", b"gnutls", b"nss", b"plugins", b"proxy"}
+)
+
+
+def _is_logged(level: int, category: bytes | None) -> int:
+    """libpurple writes the text only if this says so."""
+    if category is None or category.partition(b"/")[0] not in _TELLING:
+        return 0
     return int(level >= PURPLE_DEBUG_FATAL or logger.isEnabledFor(logging.DEBUG))
 
 
@@ -327,5 +336,9 @@ def _log(level: int, category: bytes, text: bytes) -> None:
 
 
 def _glib_log(domain: bytes | None, _level: int, text: bytes, _data: int) -> None:
-    """libpurple checks its arguments with GLib's assertions; a failed one is a wrong call that did nothing."""
-    logger.debug("%s: %s", decode(domain) or "GLib", decode(text))
+    """libpurple checks its arguments with GLib's assertions; a failed one is a wrong call that did nothing.
+
+    Other texts may quote what was to be parsed.
+    """
+    if b"assertion" in text:
+        logger.debug("%s: %s", decode(domain) or "GLib", decode(text))

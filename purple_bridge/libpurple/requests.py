@@ -137,8 +137,9 @@ class Requests:
     def _message(self, _kind: int, title: bytes, primary: bytes, secondary: bytes) -> None:
         self._events.notified(None, _joined((title, primary, secondary)))
 
-    def _formatted(self, title: bytes, primary: bytes, secondary: bytes, text: bytes) -> None:
-        self._events.notified(None, _joined((title, primary, secondary, text)))
+    def _formatted(self, title: bytes, primary: bytes, secondary: bytes, _text: bytes) -> None:
+        """The text may be one that a person wrote (an XMPP headline), and this goes to the log."""
+        self._events.notified(None, _joined((title, primary, secondary)))
 
 
 def _joined(texts: tuple[bytes | None, ...]) -> str:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from purple_bridge import metrics
+from purple_bridge import logs, metrics
 from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
-from purple_bridge.gateway_options import TYPING, for_libpurple
+from purple_bridge.db.account import is_enabled
+from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
@@ -32,6 +33,7 @@ from purple_bridge.worker.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 
+DISABLED = "disabled"  # the last error of an account whose rows say so
 LOGIN_SECONDS = 60.0  # libpurple itself waits for ever for a server that does not answer
 # what a network's plugin returns for a message it cannot send, in words for its writer
 REFUSALS = {errno.EILSEQ: "the network's character set lacks one of its characters", errno.E2BIG: "it is too long"}
@@ -69,7 +71,8 @@ class OwnedAccount:
         self._host, self.outbox = host, outbox
         outbox.room_made = self.pump
         self._spec = spec
-        self.sip_users: tuple[str, ...] = (spec.sip_user,)
+        self.sip_users: tuple[str, ...] = ()  # whose rows let it be online ...
+        self.disabled: frozenset[str] = frozenset()  # ... and whose do not
         self.state = State.OFFLINE
         self.error = ""
         self.since = time.time()
@@ -89,6 +92,7 @@ class OwnedAccount:
         self._login_timer = 0
         self._login_submitted = False
         self._question = ""
+        self.share(spec.sip_user, is_enabled(spec.options))
 
     @property
     def protocol(self) -> str:
@@ -97,6 +101,11 @@ class OwnedAccount:
     @property
     def ext_user(self) -> str:
         return self._spec.ext_user
+
+    @property
+    def label(self) -> str:
+        """As lines of the log name it."""
+        return f"{self.protocol} {self.ext_user}"
 
     @property
     def typing(self) -> bool:
@@ -127,33 +136,62 @@ class OwnedAccount:
 
     @property
     def is_wanted(self) -> bool:
-        """Somebody wants it online."""
-        return any(wanted.presence.open for wanted in self.wanted.values())
+        """Somebody wants it online, and his row lets it be."""
+        return any(wanted.presence.open for user, wanted in self.wanted.items() if user not in self.disabled)
 
-    def share(self, sip_user: str) -> None:
-        """Another row maps this SIP user to the account; what the rows say else, ``renew`` brings."""
-        if sip_user not in self.sip_users:
+    @property
+    def is_disabled(self) -> bool:
+        """No row lets it be online."""
+        return bool(self.disabled) and not self.sip_users
+
+    @property
+    def users(self) -> frozenset[str]:
+        """The SIP users of all its rows."""
+        return self.disabled.union(self.sip_users)
+
+    def share(self, sip_user: str, enabled: bool = True) -> bool:
+        """A row maps this SIP user to the account; whether that is new. What the rows say else, ``renew`` brings."""
+        if sip_user in self.users:
+            return False
+        if enabled:
             self.sip_users = (*self.sip_users, sip_user)
+        else:
+            self.disabled |= {sip_user}
+        return True
 
-    def renew(self, spec: AccountSpec, sip_users: tuple[str, ...]) -> None:
-        """The account's rows as they are now: the first one counts; another password or option signs on anew."""
-        before, self._spec, self.sip_users = self._spec, spec, sip_users
-        gone = [user for user in self.wanted if user not in sip_users]
-        for user in gone:
-            del self.wanted[user]
-        if (before.password, before.options, before.error) != (spec.password, spec.options, spec.error):
+    def renew(self, specs: list[AccountSpec]) -> frozenset[str]:
+        """The account's rows as they are now, at least one; returns the users that it is no longer of.
+
+        The first row that lets it be online counts. Another password, option or name signs on anew, and so does the end
+        of a user: nothing that he was asked or told counts for the others.
+        """
+        before, users, disabled = self._spec, self.users, self.disabled
+        enabled = [spec for spec in specs if is_enabled(spec.options)]
+        self._spec = (enabled or specs)[0]
+        self.sip_users = tuple(dict.fromkeys(spec.sip_user for spec in enabled))
+        self.disabled = frozenset(spec.sip_user for spec in specs).difference(self.sip_users)
+        gone = users - self.users
+        self.told -= gone
+        self.wanted = {user: wanted for user, wanted in self.wanted.items() if user not in gone}
+        if gone or _signs_on_as(before) != _signs_on_as(self._spec):
             self._start_over()
-        elif gone:
+        elif disabled != self.disabled:
+            self._given_up = False
             self._follow()
+        return gone
+
+    def reconnect(self) -> None:
+        """Sign off and on again now, also after an error that another try was not thought to cure."""
+        self._start_over()
 
     def _start_over(self) -> None:
         if self.purple is not None:
             self.purple.delete()
             self.purple = None
-        self.outbox.connection_lost()
+        self._stop_retrying()
+        self._take_back()
         self._given_up = False
         self._change(State.OFFLINE)
-        self.retries = 0
         self._follow()
 
     def _follow(self) -> None:
@@ -169,15 +207,15 @@ class OwnedAccount:
         return self.state is State.CONNECTING or self._retry_timer != 0 or self._login_submitted
 
     def _presence(self) -> Presence:
-        return most_available([wanted.presence for wanted in self.wanted.values()])
+        return most_available([wanted.presence for user, wanted in self.wanted.items() if user not in self.disabled])
 
     # ------------------------------------------------------------ connection
     def _sign_on(self) -> None:
+        if self.state is State.OFFLINE:
+            self._change(State.CONNECTING)
         if self._login_submitted:
             return
         self._login_submitted = True
-        if self.state is State.OFFLINE:
-            self._change(State.CONNECTING)
         self._host.submit_login(self._login)
 
     def _login(self) -> None:
@@ -258,8 +296,9 @@ class OwnedAccount:
         self._stop_retrying()
         if self.purple is not None and not self.purple.disconnected:
             self.purple.disconnect()
-        self.outbox.connection_lost()
-        self._change(State.OFFLINE)
+        self._take_back()
+        self._change(State.OFFLINE, DISABLED if self.is_disabled else "")
+        self._update_way()
 
     def _stop_retrying(self) -> None:
         self._stop_login_timer()
@@ -276,6 +315,7 @@ class OwnedAccount:
     def remove(self) -> None:
         """The row is gone."""
         self.wanted.clear()
+        self.sip_users, self.disabled, self._given_up = (), frozenset(), False
         self._sign_off()
         if self.purple is not None:
             self.purple.delete()
@@ -294,7 +334,7 @@ class OwnedAccount:
     def failed(self, error: ConnectionError) -> None:
         """The connection is about to end; it is tried again unless that cannot help."""
         self._stop_login_timer()
-        self.outbox.connection_lost()
+        self._take_back()
         if error.fatal:
             return self._give_up(error.text)
         if self.is_wanted:
@@ -308,7 +348,7 @@ class OwnedAccount:
     def disconnected(self) -> None:
         self.roster = None
         self._news_until.clear()
-        self.outbox.connection_lost()
+        self._take_back()
         if self.state is State.ONLINE:  # without an error: the server closed it, or we did
             if self.is_wanted:
                 self._retry()
@@ -350,6 +390,9 @@ class OwnedAccount:
     # ------------------------------------------------------------ messages
     def send(self, message: SendMessage) -> None:
         """Behind all others; ``pump`` hands it over."""
+        if logger.isEnabledFor(logging.DEBUG):
+            in_front, state = len(self.outbox), self.state.word
+            logger.debug("%s queued, %d in front of it, the account is %s", logs.of(message), in_front, state)
         self.outbox.add(message)
 
     def pump(self) -> None:
@@ -357,9 +400,12 @@ class OwnedAccount:
         while self.state is State.ONLINE and self.purple is not None and (message := self.outbox.next()):
             self.outbox.take()
             self._host.sending(message)
+            if logger.isEnabledFor(logging.DEBUG):
+                text = logs.body(message.text)
+                logger.debug("%s handed to libpurple for %s%s", logs.of(message), message.contact, text)
             result = self._send(self.purple, message)
             if result == purple_accounts.NOT_CONNECTED:
-                self.outbox.connection_lost()
+                self._take_back()
                 break
             if result < 0:
                 self.outbox.acknowledged(message.ident)
@@ -383,6 +429,15 @@ class OwnedAccount:
             )
         )
 
+    def _take_back(self) -> None:
+        """The connection is gone, and with it what the network has not acknowledged: that is sent again."""
+        messages = self.outbox.connection_lost()
+        if messages:
+            logger.info("account %s: %d messages were not acknowledged, they are sent again", self.label, len(messages))
+        if logger.isEnabledFor(logging.DEBUG):
+            for message in messages:
+                logger.debug("%s not acknowledged: it is sent again", logs.of(message))
+
     def acknowledged(self, ident: str) -> SendMessage | None:
         """The IM server has it; None: not one of those on their way."""
         message = self.outbox.acknowledged(ident)
@@ -392,7 +447,9 @@ class OwnedAccount:
     def sweep(self) -> None:
         """Once a second: what stays longer than a moment is written down."""
         for ident in self.outbox.sweep():
-            self.outbox.acknowledged(ident)
+            message = self.outbox.acknowledged(ident)
+            if message is not None and logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s counts as delivered: this network acknowledges nothing", logs.of(message))
             self._host.count(metrics.MESSAGES, metrics.SIP_TO_IM, self.protocol, metrics.Outcome.UNCONFIRMED)
         if self.state is State.ONLINE and self.outbox.stuck:
             self._drop_connection("The server acknowledges no message")
@@ -401,7 +458,7 @@ class OwnedAccount:
     def _way(self) -> Way:
         if self.state is State.ONLINE:
             return self.outbox.way
-        return Way.CLOSED if self._given_up else Way.QUEUE
+        return Way.CLOSED if self._given_up or self.is_disabled else Way.QUEUE
 
     def _update_way(self) -> None:
         way = self._way()
@@ -484,8 +541,16 @@ class OwnedAccount:
 
     def status_of(self, contact: WatchedContact) -> ContactStatus | None:
         """What the account sees of a contact; nobody while it is not online; None: the network is about to tell."""
+        if contact.watcher in self.disabled:
+            return ContactStatus()
         if self.purple is None or self.state is not State.ONLINE:
             return ContactStatus() if self.state is not State.CONNECTING else None
         status = self.purple.contact_status(contact.name) or ContactStatus()
         expected = max(self._online_at + NEWS_AFTER_LOGIN, self._news_until.get(contact.key, 0.0))
         return None if not status.resources and time.time() < expected else status
+
+
+def _signs_on_as(spec: AccountSpec) -> tuple[object, ...]:
+    """What of a row matters to the connection."""
+    options = tuple(option for option in spec.options if option[0] != ENABLED.name)
+    return spec.protocol, spec.ext_user, spec.password, options, spec.error

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from purple_bridge import logs
 from purple_bridge.commands import SendMessage
 from purple_bridge.db.queue import Backlog as Count
 from purple_bridge.db.queue import QueueRow
@@ -55,6 +56,8 @@ class Backlog:
 
     def passed_by(self, message: SendMessage) -> None:
         """A row for an account that nobody has signed on since the start."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s waits in the database: nobody has signed the account on yet", logs.of(message))
         key = account_key(message.protocol, message.ext_user)
         self._passed[key] = self._passed.get(key, 0) + 1
         if self._counts is not None:
@@ -118,6 +121,6 @@ class Backlog:
 
 def _log_crash(message: SendMessage, count: int | None) -> None:
     if count is not None and count >= 2:
-        logger.error("[%s] set aside, it crashed libpurple twice: purplectl queue show %d", message.call_id, message.id)
+        logger.error("%s set aside, it crashed libpurple twice: purplectl queue show %d", logs.of(message), message.id)
     else:
-        logger.warning("[%s] the worker died while it sent this message: it is tried again", message.call_id)
+        logger.warning("%s the worker died while it sent this message: it is tried again", logs.of(message))

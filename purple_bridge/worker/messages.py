@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from purple_bridge import im_errors, metrics
+from purple_bridge import im_errors, logs, metrics
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
 from purple_bridge.commands import Delivered, SendMessage, Typing
@@ -25,7 +25,7 @@ from purple_bridge.meter import Meter
 from purple_bridge.metrics import Outcome
 from purple_bridge.settings import Settings
 from purple_bridge.worker.account import OwnedAccount
-from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman
+from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman, new_token
 from purple_bridge.worker.typist import PhoneTypist
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Messages:
         remembered = self._sent.pop(ident, None)
         message = account.acknowledged(ident) or remembered
         if message is None:
-            logger.info("%s: a message to %s failed: %s %s", account.ext_user, who, condition, text)
+            logger.info("account %s %s: not delivered to %s: %s %s", account.label, ident, who, condition, text)
         else:
             self.count(message, Outcome.FAILED)
             self.tell_failure(message, condition, text)
@@ -105,6 +105,8 @@ class Messages:
         if message is None or account.contact_key(message.contact) != account.contact_key(who):
             return
         del self._sent[ident]
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s receipt: %s has it", logs.of(message), who)
         if message.message_id and imdn.POSITIVE_DELIVERY in message.wants:
             self._report(message, "delivered")
 
@@ -115,7 +117,8 @@ class Messages:
     def tell_failure(self, message: SendMessage, condition: str, text: str) -> None:
         """To the person who wrote: an IMDN where one was asked for, else words (RFC 5438 §12.2, RFC 7247 §7)."""
         reason = im_errors.in_words(condition, text)
-        logger.info("[%s] to %s: %s (%s)", message.call_id, message.contact, condition, reason)
+        names = logs.of(message), message.sip_user, message.contact
+        logger.info("%s from %s not delivered to %s: %s (%s)", *names, condition, reason)
         if message.message_id and imdn.NEGATIVE_DELIVERY in message.wants:
             self._report(message, "failed")
             return
@@ -138,7 +141,10 @@ class Messages:
     def _notice(self, message: SendMessage, content_type: str, body: bytes) -> None:
         """Never a notice for a notice: without an origin nobody is told of its own failure."""
         sender = SipAddress.parse(message.recipient)
-        self._post(Letter(sender, message.sip_user, body, content_type, keep=True))
+        letter = Letter(sender, message.sip_user, body, content_type, keep=True)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s is told by [%s]", logs.of(message), message.sip_user, letter.call_id())
+        self._post(letter)
 
     def _post(self, letter: Letter) -> None:
         self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, letter.protocol, Outcome.ACCEPTED)
@@ -149,6 +155,7 @@ class Messages:
         contact = message.recipient or message.sender
         if message.recipient:
             if self.settings.own_messages == "drop":
+                logger.debug("account %s %s: written by the user himself, dropped", account.label, message.ident)
                 return
         elif not message.flags & PURPLE_MESSAGE_RECV:
             return  # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages
@@ -157,13 +164,18 @@ class Messages:
     def _deliver(self, account: OwnedAccount, sender: SipAddress, message: ReceivedMessage) -> None:
         text = markup.to_plain(message.html) if message.text is None else message.text
         if not text:
+            logger.debug("account %s %s: empty message from %s", account.label, message.ident, message.sender)
             return
         if message.recipient:
             text = OWN_MARK + text
         origin = Origin(account, message.sender, message.ident) if message.wants_error else None
         for user in account.sip_users:
             letter = self._letter(sender, user, text, message, origin)
-            self._post(replace(letter, protocol=account.protocol))
+            letter = replace(letter, protocol=account.protocol, account=account.label, stanza=message.ident)
+            if logger.isEnabledFor(logging.DEBUG):
+                names = letter.in_log(), message.sender, sender.uri, user
+                logger.debug("%s received from %s, %s, for %s%s", *names, logs.body(text))
+            self._post(letter)
 
     def _letter(
         self, sender: SipAddress, user: str, text: str, message: ReceivedMessage, origin: Origin | None
@@ -196,7 +208,7 @@ class Messages:
         """The gateway's own words to the account's users, in a contact's name."""
         content_type, body = outgoing.text_body(text)
         for user in account.sip_users:
-            self._post(Letter(sender, user, body, content_type, keep=True))
+            self._post(Letter(sender, user, body, content_type, keep=True, account=account.label))
 
     def typing_changed(self, account: OwnedAccount, who: str, typing: bool) -> None:
         if account.typing:
@@ -208,7 +220,8 @@ class Messages:
 
     def undeliverable(self, letter: Letter, status: int, reason: str) -> None:
         """No phone takes the letter, now or later: its author is told (RFC 7247 §7), if it has one."""
-        logger.info("a message from %s to %s: %d %s", letter.sender.uri, letter.user, status, reason)
+        names = letter.in_log(), letter.sender.uri, letter.user
+        logger.info("%s from %s not delivered to %s: %d %s", *names, status, reason)
         origin = letter.origin
         again = isinstance(origin, Origin) and status == NO_SUCH_TYPE and letter.content_type == cpim.MEDIA_TYPE
         if not again:
@@ -224,7 +237,10 @@ class Messages:
         """The user has another phone now, which does not read CPIM; no receipt is asked for then."""
         self._reads_cpim.discard(letter.user)
         inner = cpim.parse(letter.body)
-        self._postman.post(replace(letter, content_type=inner.content_type, body=inner.body))
+        plain = replace(letter, content_type=inner.content_type, body=inner.body, token=new_token())
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s comes again without CPIM as [%s]", letter.in_log(), plain.call_id())
+        self._postman.post(plain)
 
     def _refuse(self, origin: Origin, user: str, status: int, reason: str) -> None:
         purple, text = origin.account.purple, im_errors.sip_in_words(status, reason)

@@ -155,8 +155,9 @@ class Outbox:
         self._in_doubt = {ident: item for ident, item in self._in_doubt.items() if item.message.id != number}
         return True
 
-    def connection_lost(self) -> None:
-        """What was not acknowledged is sent again, in order, and first written down."""
+    def connection_lost(self) -> list[SendMessage]:
+        """What was not acknowledged is sent again, in order, and first written down. Returns that."""
+        lost = [item.message for item in self._in_flight.values()]
         for item in reversed(self._in_flight.values()):
             item.handed_at = 0.0
             self._waiting.appendleft(item)
@@ -164,6 +165,7 @@ class Outbox:
         self._in_flight.clear()
         self._awaited = 0
         self.write_down()
+        return lost
 
     def sweep(self) -> list[str]:
         """Once a second: what stays longer than a moment is written down. Returns those in flight that count as

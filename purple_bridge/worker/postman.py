@@ -19,7 +19,7 @@ from email.utils import format_datetime
 from functools import partial
 from typing import Protocol
 
-from purple_bridge import metrics
+from purple_bridge import logs, metrics
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import composing, outgoing
 from purple_bridge.bodies.content import parse_content_type
@@ -75,7 +75,8 @@ class Letter:
 
     ``written_at``: Unix seconds, 0: now. ``keep``: for later, if no phone takes it. ``origin``: the caller's own.
     ``protocol``: of the IM network it comes from, for the metrics.
-    ``message_id``: what a receipt for it names, where its body does not say so.
+    ``message_id``: what a receipt for it names, where its body does not say so. ``token``: of its Call-ID.
+    ``account``, ``stanza``: as lines of the log name them, "" where there is none.
     """
 
     sender: SipAddress
@@ -89,6 +90,21 @@ class Letter:
     origin: object = None
     protocol: str = metrics.OWN
     message_id: str = ""
+    token: str = field(default_factory=lambda: new_token(), compare=False)
+    account: str = field(default="", compare=False)
+    stanza: str = field(default="", compare=False)
+
+    def call_id(self, part: int = 0) -> str:
+        """Of its MESSAGE, or of the MESSAGE with this part of it, from 1."""
+        return outgoing.call_id(f"{self.token}-{part}" if part else self.token, self.message_id)
+
+    def in_log(self, part: int = 0) -> str:
+        return logs.about(self.call_id(part), self.account, self.stanza)
+
+
+def new_token() -> str:
+    """What makes a Call-ID unique."""
+    return secrets.token_hex(12)
 
 
 Failed = Callable[[Letter, int, str], None]
@@ -99,7 +115,7 @@ Registered = Callable[[str], None]
 class _Page:
     """What one MESSAGE carries: a letter or a part of one. ``as_is``: to be relayed whatever its size.
 
-    ``came_at``: by the monotonic clock. ``is_last``: no other part follows.
+    ``came_at``: by the monotonic clock. ``is_last``: no other part follows. ``part``: which one, 0: all of it.
     """
 
     letter: Letter
@@ -108,6 +124,11 @@ class _Page:
     as_is: bool = False
     came_at: float = 0.0
     is_last: bool = True
+    part: int = 0
+
+    @property
+    def in_log(self) -> str:
+        return self.letter.in_log(self.part)
 
 
 @dataclass(slots=True)
@@ -206,10 +227,12 @@ class Postman:
 
     def _send(self, user: str, box: _Box, page: _Page) -> None:
         box.outstanding, box.busy, box.sent_at = page, True, int(time.time())
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s sent to the phones of %s, %d octets", page.in_log, user, len(page.body))
         try:
             self._client.send(
                 _request_uri(user, "size=any" if page.as_is else ""),
-                _headers(page.letter),
+                _headers(page.letter, page.part),
                 page.body,
                 lambda status, reason: self._answered(page, status, reason),
             )
@@ -223,6 +246,8 @@ class Postman:
 
     def _answered(self, page: _Page, status: int, reason: str) -> None:
         user = page.letter.user
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s answered for %s: %d %s", page.in_log, user, status, reason)
         if self._closed:
             return
         self._boxes[user].outstanding = None
@@ -260,7 +285,8 @@ class Postman:
             try:
                 self._failed(letter, status, reason)
             except Exception:  # the letters behind it must not wait for ever
-                logger.exception("from %s to %s: %d %s", letter.sender.uri, letter.user, status, reason)
+                names = letter.in_log(), letter.sender.uri, letter.user
+                logger.exception("%s from %s to %s: %d %s", *names, status, reason)
 
     # ------------------------------------------------------------ parts
     def _parts(self, page: _Page) -> list[_Page]:
@@ -268,10 +294,14 @@ class Postman:
         letter = page.letter
         texts = [page.body]
         if parse_content_type(letter.content_type).media_type == "text/plain":
-            whole = self._client.size(_request_uri(letter.user, "size=any"), _headers(letter), page.body)
+            whole = self._client.size(_request_uri(letter.user, "size=any"), _headers(letter, 99), page.body)
             limit = max(LARGEST - GROWTH - (whole - len(page.body)), SMALLEST_PART)
             texts = [text.encode() for text in split(page.body.decode("utf-8", "replace"), limit)] or texts
-        parts = [replace(page, body=text, as_is=True, is_last=False) for text in texts]
+        numbered = enumerate(texts, 1)
+        parts = [replace(page, body=text, as_is=True, is_last=False, part=number) for number, text in numbered]
+        if logger.isEnabledFor(logging.DEBUG):
+            call_ids = " ".join(f"[{letter.call_id(part.part)}]" for part in parts)
+            logger.debug("%s too large for some phones: it comes as %s", page.in_log, call_ids)
         return [*parts[:-1], replace(parts[-1], is_last=True)]
 
     # ------------------------------------------------------------ for later
@@ -297,7 +327,9 @@ class Postman:
                 parts = self._parts(page) if page.letter.keep and not page.as_is else [page]
                 rows += [(part, _row(part) if page.letter.keep else None) for part in parts]
             except (GatewayError, ValueError) as error:  # such as an address longer than the column
-                logger.error("from %s to %s: cannot be kept: %s", page.letter.sender.uri, page.letter.user, error)
+                names = page.in_log, page.letter.sender.uri, page.letter.user
+                text = error.reason if isinstance(error, GatewayError) else logs.in_words(error)
+                logger.error("%s from %s to %s cannot be kept: %s", *names, text)
                 rows.append((page, None))
         return rows
 
@@ -306,7 +338,8 @@ class Postman:
     ) -> None:
         def stored(well: bool) -> None:
             if well:
-                logger.info("%d messages kept for %s: %d %s", len(kept), user, status, reason)
+                for page, _row in kept:
+                    logger.info("%s kept for %s: %d %s", page.in_log, user, status, reason)
                 for letter in _letters([page for page, _row in kept]):
                     self._count(letter, Outcome.KEPT)
                 self._kept(user, status)
@@ -345,14 +378,18 @@ class Postman:
             self._end_hand_out(user)
             return
         self._boxes[user].sent_at = int(time.time())
-        answered = partial(self._kept_answered, user, row)
+        call_id = outgoing.call_id(new_token())
+        answered = partial(self._kept_answered, user, row, call_id)
+        logger.debug("[%s] kept message %d from %s sent to the phones of %s", call_id, row.id, row.src_addr, user)
         try:
-            self._client.send(_request_uri(user, "size=any"), _kept_headers(user, row), row.body, answered)
+            headers = [*_kept_headers(user, row), ("Call-ID", call_id)]
+            self._client.send(_request_uri(user, "size=any"), headers, row.body, answered)
         except GatewayError as error:
             glib.call_soon(partial(answered, error.status, error.reason))
 
-    def _kept_answered(self, user: str, row: KeptRow, status: int, reason: str) -> None:
+    def _kept_answered(self, user: str, row: KeptRow, call_id: str, status: int, reason: str) -> None:
         """The row stays where a phone may take it later; what it has, or will never take, goes, and then the next."""
+        logger.debug("[%s] answered for %s: %d %s", call_id, user, status, reason)
         if status in NOBODY_THERE:
             self._boxes[user].hand_out = None
             self._nobody_there(user, [], status, reason)
@@ -362,7 +399,8 @@ class Postman:
             outcome = Outcome.DELIVERED_LATER if status < 300 else Outcome.REFUSED
             self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, metrics.KEPT, outcome)
             if status >= 300:
-                logger.error("what was kept from %s to %s is given up: %d %s", row.src_addr, user, status, reason)
+                words = "[%s] what was kept from %s to %s is given up: %d %s"
+                logger.error(words, call_id, row.src_addr, user, status, reason)
             self._shelf.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))
 
     def _end_hand_out(self, user: str) -> None:
@@ -420,8 +458,8 @@ def _addresses(sender: SipAddress | str, user: str) -> Headers:
     return [("From", name_addr(sender, params=[("tag", secrets.token_hex(6))])), ("To", name_addr(_address(user)))]
 
 
-def _headers(letter: Letter) -> Headers:
-    call_id = ("Call-ID", outgoing.call_id(secrets.token_hex(12), letter.message_id))
+def _headers(letter: Letter, part: int) -> Headers:
+    call_id = ("Call-ID", letter.call_id(part))
     headers = [*_addresses(letter.sender, letter.user), call_id, ("Content-Type", letter.content_type)]
     headers += _optional(letter)
     return [*headers, _date(letter.written_at)] if letter.written_at else headers

@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from purple_bridge import logs
 from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.bodies import pidf
 from purple_bridge.contact_lists import ContactLists, Edit, listed_route
@@ -28,6 +29,7 @@ from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
 from purple_bridge.db.queue import Backlog, QueueRow
 from purple_bridge.db.silo import KeptRow, StoredMessage
+from purple_bridge.db.words import in_words
 from purple_bridge.destinations import Route
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
@@ -240,7 +242,8 @@ class Store:
         def finished(future: Future[T]) -> None:
             error = future.exception()
             if error is not None:
-                logger.error("database: %s", " ".join(str(error).split())[:300])
+                words = in_words(error) if isinstance(error, SQLAlchemyError) else logs.in_words(error)
+                logger.error("database: %s", words)
                 glib.call_soon(lambda: self.meter.count(DATABASE_ERRORS, self.meter.writer))
             glib.call_soon(lambda: done(None if error else future.result()))
 

@@ -46,7 +46,7 @@ from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError
 from purple_bridge.meter import Family, Meter
 from purple_bridge.metrics import SIP_TO_IM, Outcome
 from purple_bridge.live import Follower, LiveSettings
-from purple_bridge.logs import follow
+from purple_bridge.logs import follow, of
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
@@ -532,7 +532,7 @@ class Worker:
         account = self._owner(purple) if purple else None
         if account is not None:
             account.questioned(text)
-        logger.info("libpurple says%s: %s", f" to {account.ext_user}" if account else "", text)
+        logger.info("%slibpurple says: %s", f"account {account.label}: " if account else "", text)
 
     def message_received(self, purple: Account, message: ReceivedMessage) -> None:
         if account := self._owner(purple):
@@ -540,6 +540,8 @@ class Worker:
 
     def message_acknowledged(self, purple: Account, ident: str) -> None:
         if (account := self._owner(purple)) and (message := account.acknowledged(ident)):
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s acknowledged by the network", of(message))
             self._messages.count(message, Outcome.ACKNOWLEDGED)
             seconds = max(0.0, time.time() - message.accepted_at)
             self._meter.observe(metrics.LATENCY, seconds, SIP_TO_IM, message.protocol)
