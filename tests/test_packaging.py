@@ -252,6 +252,13 @@ def test_options_that_are_given_replace_those_alone(tmp_path: Path) -> None:
     assert "User=im" in (tmp_path / UNIT).read_text()
 
 
+def test_tls_with_files_that_come_later(tmp_path: Path) -> None:
+    files = ("--certificate", "/etc/x/cert.pem", "--private-key", "/run/credentials/kamailio-purple.service/key.pem")
+    _install(tmp_path, *LISTEN, "--listen", "tls:192.0.2.10:5061", *files)
+    assert "--listen tls:192.0.2.10:5061" in (tmp_path / OPTIONS).read_text()
+    assert " ".join(files) in (tmp_path / OPTIONS).read_text()
+
+
 def test_an_upgrade_replaces_what_nobody_has_edited(tmp_path: Path) -> None:
     _install(tmp_path)
     _as_if_shipped_before(tmp_path, CONFIG, "an older one\n")
@@ -328,6 +335,7 @@ def _contents(root: Path) -> dict[str, str]:
     [
         (("--listen", "udp:0.0.0.0:5060"), "name the address that phones reach this server under"),
         (("--listen", "tcp:192.0.2.10:5060"), "at least one udp listener"),
+        (("--listen", "udp:192.0.2.10:5060", "--web", "tls:192.0.2.10:8443"), "needs --certificate"),
         (("--domain", "example.org --no-auth"), "a service has no use"),
         (("--user", "root"), "name a user of its own"),
         (("--user", "a b"), "name a user of its own"),

@@ -20,6 +20,7 @@ from purple_bridge.installer.manual import command_page, config_page
 from purple_bridge.installer.system import is_running
 
 PROGRAM, PACKAGE = "purplectl", "kamailio-purple"
+FILES = ("certificate", "private-key")
 # shell -> where it looks for completions, below /usr/local
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/purplectl",
@@ -49,18 +50,15 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done,
 @click.option("--listen", multiple=True, metavar="PROTOCOL:HOST:PORT", help="As for `purplectl run`; repeat for more.")
 @click.option("--domain", multiple=True, metavar="DOMAIN", help="As for `purplectl run`; repeat for more.")
 @click.option("--web", metavar="HOST:PORT", help="As for `purplectl run`.")
+@click.option("--certificate", metavar="FILE", help="As for `purplectl run`.")
+@click.option(
+    "--private-key", metavar="FILE", help="As for `purplectl run`; the service's user must be able to read it."
+)
 @_root
 @_dry_run
 @json_option
 def install_command(
-    prefix: Path,
-    user: str | None,
-    listen: tuple[str, ...],
-    domain: tuple[str, ...],
-    web: str | None,
-    root: Path,
-    dry_run: bool,
-    as_json: bool,
+    prefix: Path, user: str | None, root: Path, dry_run: bool, as_json: bool, **values: tuple[str, ...] | str | None
 ) -> None:
     """Put configuration, service, user, man pages and completions into this system; again after an upgrade.
 
@@ -71,8 +69,8 @@ def install_command(
     target.check_rights()
     target.check_place()
     installation = Installation(target, prefix, user)
-    options = installation.options({"listen": listen, "domain": domain, "web": (web,) if web else ()})
-    run_command.make_context("run", option_line(options).split())  # complains of what the service would complain of
+    options = installation.options({name.replace("_", "-"): _listed(value) for name, value in values.items()})
+    _check(options)
     steps = installation.install(options, _pages(), version(PACKAGE))
     _print(steps, _next_steps(installation, options), as_json)
 
@@ -92,6 +90,18 @@ def uninstall_command(prefix: Path, root: Path, dry_run: bool, as_json: bool) ->
     installation = Installation(target, prefix)
     steps = installation.remove()
     _print(steps, [f"rm -r {installation.layout.state}    # the data, once nobody needs them any more"], as_json)
+
+
+def _check(options: dict[str, list[str]]) -> None:
+    """UsageError for what the service would refuse. Its files may not be there yet."""
+    line = option_line({name: values for name, values in options.items() if name not in FILES})
+    run_command.make_context("run", line.split())
+    if any(word.startswith("tls:") for word in line.split()) and not all(options[name] for name in FILES):
+        raise click.UsageError("a tls listener needs --certificate FILE and --private-key FILE")
+
+
+def _listed(value: tuple[str, ...] | str | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()
 
 
 def _pages() -> dict[str, str]:
