@@ -252,6 +252,22 @@ def rows(engine: Engine, held: bool | None = None, ext_user: str | None = None) 
         page = _read(engine, statement.where(_table.c.id > page[-1].id))
 
 
+def summaries(
+    engine: Engine, sip_user: str | None, held: bool | None, offset: int, limit: int
+) -> tuple[list[QueueRow], int]:
+    """A page of rows by id, without what they say, and how many there are in all; of one SIP user (``SipAddress.key``),
+    of those set aside or not. Raises SQLAlchemyError.
+    """
+    columns = [_table.c[name] for name in _COLUMNS if name != "message"]
+    wanted = [_table.c.held == int(held)] if held is not None else []
+    wanted += [_table.c.sip_user == sip_user] if sip_user is not None else []
+    statement = select(*columns).where(*wanted).order_by(_table.c.id).offset(offset).limit(limit)
+    with engine.connect() as connection:
+        count = connection.execute(select(func.count()).select_from(_table).where(*wanted)).scalar_one()
+        found = connection.execute(statement).mappings()
+        return [QueueRow(**dict(row), message=b"") for row in found], int(count)
+
+
 def get(engine: Engine, number: int) -> QueueRow | None:
     """The row with this id. Raises SQLAlchemyError."""
     found = _read(engine, select(_table).where(_table.c.id == number))

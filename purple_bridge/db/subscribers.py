@@ -6,11 +6,27 @@ For auth_db with ``calculate_ha1=0``, ``password_column=ha1`` and ``use_domain=1
 from __future__ import annotations
 
 import hashlib
+import hmac
+from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, select, update
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.tables import subscriber
+
+SAME_NAME = 10  # users of one name in different domains that ``credentials`` looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a user's password is checked with: MD5 of ``user:domain:password``."""
+
+    user: SipAddress
+    ha1: str = field(repr=False)
+
+    def is_password(self, password: str) -> bool:
+        """Takes the same time for every password of a length."""
+        return hmac.compare_digest(_hashes(self.user, password)["ha1"].encode(), self.ha1.lower().encode())
 
 
 def add_user(engine: Engine, user: SipAddress, password: str) -> bool:
@@ -45,6 +61,19 @@ def has_user(engine: Engine, user: SipAddress) -> bool:
     """Whether there is such a user, in whatever case. Raises SQLAlchemyError."""
     with engine.connect() as connection:
         return connection.execute(select(subscriber.c.id).where(_is(user))).first() is not None
+
+
+def credentials(engine: Engine, user: str, domain: str = "") -> list[Credentials]:
+    """Of the users of that name, in whatever case; without ``domain``, of all domains. Raises SQLAlchemyError."""
+    table = subscriber
+    statement = select(table.c.username, table.c.domain, table.c.ha1).where(
+        func.lower(table.c.username) == user.lower()
+    )
+    if domain:
+        statement = statement.where(func.lower(table.c.domain) == domain.lower())
+    with engine.connect() as connection:
+        rows = connection.execute(statement.order_by(table.c.id).limit(SAME_NAME))
+        return [Credentials(SipAddress(row.username, row.domain), row.ha1 or "") for row in rows]
 
 
 def list_users(engine: Engine) -> list[str]:
