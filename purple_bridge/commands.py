@@ -192,6 +192,12 @@ class DeliverKept(msgspec.Struct, frozen=True, tag="kept"):
     sip_user: str
 
 
+class RowsChanged(msgspec.Struct, frozen=True, tag="rows"):
+    """Rows of the mapping were added, changed or removed; ``blocks``: those of their ids (db/row_changes.py)."""
+
+    blocks: tuple[int, ...]
+
+
 Command = (
     SendMessage
     | Typing
@@ -204,6 +210,7 @@ Command = (
     | ContactsChanged
     | EditContact
     | DeliverKept
+    | RowsChanged
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -66,9 +66,9 @@ from purple_bridge.errors import (
     UnsupportedEncoding,
 )
 from purple_bridge.kept_users import keeper_of
+from purple_bridge.live import LiveSettings
 from purple_bridge.meter import Meter
 from purple_bridge.metrics import MESSAGES, REFUSALS, SIP_TO_IM, Outcome
-from purple_bridge.live import LiveSettings
 from purple_bridge.ownership import owner_of
 from purple_bridge.presence import OFFLINE, Presence
 from purple_bridge.queued import QueueWriter
@@ -140,7 +140,7 @@ class PurpleFunctions:
         """
         self._meter = meter or self._meter
         self._engine = make_engine(self._settings.db_url)
-        self._mapping = Mapping(self._engine, self._settings.db_table)
+        self._mapping = Mapping(self._engine, self._settings.db_table, generation=self._board.rows_generation)
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
         self._numbers = Numbers(rank)
 
@@ -304,6 +304,10 @@ class PurpleFunctions:
         if not routes:
             networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
             raise NoAccount(f"{sender.uri} has no account on {networks}")
+        enabled = [route for route in routes if route[0].enabled]
+        if not enabled:
+            raise NotOnline(f"Your account {routes[0][0].ext_user} is disabled")
+        routes = enabled
         if isinstance(said, incoming.Text):
             self._send_text(said, sender, destination, routes, mark)
         else:

@@ -8,7 +8,8 @@ from purple_bridge.libpurple.plugins import Option, convert, installed_protocols
 from purple_bridge.ownership import plugin_of
 
 TYPING = Option("typing", "Typing notices, both ways", "bool", True)
-GATEWAY_OPTIONS = {option.name: option for option in (TYPING,)}
+ENABLED = Option("enabled", "The account may be online", "bool", True)
+GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED)}
 GTALK, GTALK_SERVER = "gtalk", "talk.google.com"  # the old module's name for XMPP at Google
 
 

@@ -87,8 +87,12 @@ class Gateway:
         self.add_account(user, "prpl-irc", f"{nick}@127.0.0.1", None, **options)
 
     def set_password(self, ext_user: str, password: str) -> None:
+        self.change_account(ext_user, ext_pass=password)
+
+    def change_account(self, ext_user: str, /, **values: str | None) -> None:
+        """Columns of the account's rows, by plain SQL."""
         table = self._table()
-        self._execute(update(table).where(table.c.ext_user == ext_user).values(ext_pass=password))
+        self._execute(update(table).where(table.c.ext_user == ext_user).values(values))
 
     def remove_account(self, ext_user: str) -> None:
         table = self._table()

@@ -18,6 +18,7 @@ from purple_bridge.cli.account_arguments import (
     parse_options,
     pass_protocols,
 )
+from purple_bridge.cli.account_control import disable, enable, reconnect, tell_workers
 from purple_bridge.cli.completion import complete_user
 from purple_bridge.cli.options import (
     PasswordSource,
@@ -39,10 +40,11 @@ from purple_bridge.db.provision import add_account, change_account, remove_accou
 
 @click.group("account")
 def account_command() -> None:
-    """Add, list, change, remove and test the IM accounts of SIP users."""
+    """Add, list, change, remove and test the IM accounts of SIP users; switch them off and on."""
 
 
-account_command.add_command(test_command)
+for _command in (test_command, enable, disable, reconnect):
+    account_command.add_command(_command)
 
 
 _option = click.option(
@@ -50,7 +52,7 @@ _option = click.option(
     "options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An account option: one that `purplectl protocols` lists, or typing=false.",
+    help="An account option: one that `purplectl protocols` lists, typing=false or enabled=false.",
 )
 
 
@@ -78,6 +80,7 @@ def add(
         if find_account(engine, settings, named):
             raise click.ClickException(f"{named.user.uri} has {named} already: use `purplectl account set`")
         add_account(engine, named.user, named.protocol, named.ext_user, secret, values, settings.table)
+    tell_workers(settings, [named.user.key])
     print_done(as_json, f"added {named} for {named.user.uri}", named.fields)
 
 
@@ -107,6 +110,7 @@ def set_(
         account = found_account(engine, settings, named)
         merged = _without(account, unset) | values if values or unset else None
         change_account(engine, account.id, password=secret, options=merged, table=settings.table)
+    tell_workers(settings, [named.user.key])
     print_done(as_json, f"changed {named} of {named.user.uri}", named.fields)
 
 
@@ -118,6 +122,7 @@ def remove(settings: Settings, named: Named, as_json: bool) -> None:
     """Take an account away from a SIP user."""
     with open_engine(settings) as engine:
         remove_account(engine, found_account(engine, settings, named).id, settings.table)
+    tell_workers(settings, [named.user.key])
     print_done(as_json, f"removed {named} of {named.user.uri}", named.fields)
 
 

@@ -63,6 +63,11 @@ class Backlog:
         if self._counts is not None:
             self._counts[key] = self._counts.get(key, 0) + 1
 
+    def forget(self, account: OwnedAccount) -> None:
+        """Its row is gone; should it come back, its messages are read from the database."""
+        if self._counts is not None:
+            self._counts[account_key(account.protocol, account.ext_user)] = len(account.outbox)
+
     def reload(self) -> None:
         """The database has rows that this worker was not told of."""
         self._passed = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.meter import Meter
@@ -10,6 +12,8 @@ from purple_bridge.metrics import IM_TO_SIP, PRESENCE
 from purple_bridge.worker.rpc import RpcClient
 
 PUBLISH_SECONDS = 3600
+LOCATION = "location"  # usrloc's table of the phones
+PERMANENT = float("inf")
 
 
 class SipSender:
@@ -35,8 +39,23 @@ class SipSender:
         """The user's contact list is another now: who watches it as a whole (RFC 4662) watches other contacts."""
         self._rpc.call("rls.update_subs", [user.uri, "presence"], f"contact list of {user.uri}")
 
+    def registered_until(self, sip_key: str, done: Callable[[float], None]) -> None:
+        """``done`` learns when the last registration of the user's phones ends: Unix seconds, 0: there is none."""
+        self._rpc.ask("ul.lookup", [LOCATION, sip_key], lambda result: done(_last_expiry(result)))
+
     def _publish(self, presentity: SipAddress, identifier: str, expires: int, body: str) -> None:
         self._meter.count(PRESENCE, IM_TO_SIP)
         kind = "application/pidf+xml" if body else "."
         parameters = [presentity.uri, str(expires), "presence", kind, identifier, ".", ".", "."]
         self._rpc.call("pua.send_publish", [*parameters, body] if body else parameters, f"PUBLISH of {presentity.uri}")
+
+
+def _last_expiry(record: Any) -> float:
+    """Of the contacts in a record of usrloc: seconds from now, or a word where there is no such time."""
+    try:
+        ends = [entry["Contact"]["Expires"] for entry in record["Contacts"]]
+    except (TypeError, KeyError):
+        return 0.0
+    if "permanent" in ends:
+        return PERMANENT
+    return max((time.time() + end for end in ends if isinstance(end, int) and end > 0), default=0.0)

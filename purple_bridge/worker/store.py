@@ -28,6 +28,7 @@ from purple_bridge.db.mapping import Account, Mapping, Pair
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
 from purple_bridge.db.queue import Backlog, QueueRow
+from purple_bridge.db.row_changes import BLOCK, Block, RowChanges
 from purple_bridge.db.silo import KeptRow, StoredMessage
 from purple_bridge.db.words import in_words
 from purple_bridge.destinations import Route
@@ -48,12 +49,16 @@ T = TypeVar("T")
 class Store:
     """Owns the worker's engine and mapping; ``done`` gets None when the database failed."""
 
-    def __init__(self, db_url: str, table: str, gateway: GatewayDomain) -> None:
+    def __init__(
+        self, db_url: str, table: str, gateway: GatewayDomain, generation: Callable[[], int] = lambda: 0
+    ) -> None:
+        """``generation``: of the mapping, see ``Mapping``."""
         self.meter = Meter.detached()  # its worker's, who may give another
         self._table = table
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
-        self._mapping = Mapping(self._engine, table)
+        self._mapping = Mapping(self._engine, table, generation=generation)
+        self._row_changes = RowChanges(self._engine, table)
         self._lists = ContactLists(self._engine, self._mapping, gateway)
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
         self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
@@ -77,11 +82,47 @@ class Store:
     def all_accounts(self, done: Callable[[list[Account] | None], None]) -> None:
         self._run(lambda: list(self._mapping.all_accounts()), done)
 
-    def presences(self, done: Callable[[list[WantedPresence] | None], None]) -> None:
-        """What SIP users wanted before the restart; what has expired meanwhile is forgotten."""
-        self._run(self._load_presences, done)
+    def changed_blocks(self, done: Callable[[list[Block] | None], None]) -> None:
+        """Where the mapping is not what it was the last time; of this worker's asking, so one worker asks."""
+        self._run(self._row_changes.look, done)
+
+    def rows_of(self, blocks: list[Block], sip_keys: list[str], done: Callable[[list[Account] | None], None]) -> None:
+        """The rows of these blocks, and those of these SIP users."""
+
+        def read() -> list[Account]:
+            found = [self._mapping.accounts_between(block * BLOCK, block * BLOCK + BLOCK - 1) for block in blocks]
+            return [row for rows in (*found, *self._mapping.refresh(sip_keys).values()) for row in rows]
+
+        self._run(read, done)
+
+    def wishes(self, sip_keys: list[str], done: Callable[[dict[str, Wish] | None], None]) -> None:
+        """What is known of these users' wishes, those without an account before included."""
+        self._run(lambda: self._wishes(sip_keys), done)
+
+    def _wishes(self, sip_keys: list[str]) -> dict[str, Wish]:
+        now, wishes = int(time.time()), {key: Wish() for key in sip_keys}
+        addresses = {address: key for key in sip_keys if (address := _address(key)) is not None}
+        for some in (sip_keys[start : start + PAGE] for start in range(0, len(sip_keys), PAGE)):
+            for kept in presences.presences_of(self._engine, some, now):
+                wishes[kept.sip_user] = Wish(kept)
+        every = list(addresses)
+        for users in (every[start : start + PAGE] for start in range(0, len(every), PAGE)):
+            for user, documents in presence_server.publications_of(self._engine, users, now).items():
+                key = addresses[user]
+                wishes[key] = Wish(wishes[key].kept, tuple(_read(documents)))
+        return wishes
+
+    def kept_accounts(self, done: Callable[[tuple[list[Account], dict[str, WantedPresence]] | None], None]) -> None:
+        """The rows of the users whose presence is kept, and that presence by user (SipAddress.key)."""
+
+        def read() -> tuple[list[Account], dict[str, WantedPresence]]:
+            kept = {presence.sip_user: presence for presence in self._load_presences()}
+            return [row for rows in self._mapping.refresh(kept).values() for row in rows], kept
+
+        self._run(read, done)
 
     def _load_presences(self) -> list[WantedPresence]:
+        """What SIP users wanted before the restart; what has expired meanwhile is forgotten."""
         now = int(time.time())
         presences.delete_expired_presences(self._engine, now)
         return presences.load_presences(self._engine, now)
@@ -251,6 +292,14 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What a SIP user wants, as the database has it: what was kept for a restart, and what his phones publish."""
+
+    kept: WantedPresence | None = None
+    published: tuple[Published, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """One phone's presence; ``expires``: Unix seconds; ``sources``: the ids of the tuples."""
 
@@ -270,6 +319,15 @@ def _read(documents: list[PublishedDocument]) -> list[Published]:
         except GatewayError as error:
             logger.info("a publication cannot be read: %s", error.reason)
     return found
+
+
+def _address(sip_key: str) -> SipAddress | None:
+    """None: the row has no SIP address."""
+    user, _, host = sip_key.rpartition("@")
+    try:
+        return SipAddress(user, host)
+    except GatewayError:
+        return None
 
 
 def _taken(items: deque[T]) -> list[T]:

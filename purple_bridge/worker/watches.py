@@ -92,10 +92,11 @@ class Watches:
         for contact in account.watched:
             self.changed(account, contact)
 
-    def end(self, account: OwnedAccount) -> None:
-        """The account is no more."""
+    def end(self, account: OwnedAccount, watchers: frozenset[str] | None = None) -> None:
+        """The account is no more, or no more that of these watchers."""
         for contact in account.watched:
-            self._drop(account, contact)
+            if watchers is None or contact.watcher in watchers:
+                self._drop(account, contact)
 
     def _later(self, account: OwnedAccount, contact: WatchedContact) -> None:
         self._dirty[contact] = account

@@ -6,13 +6,14 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from purple_bridge import metrics
+from purple_bridge import history, metrics
 from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import BoardFull, State, Way
 from purple_bridge.commands import (
@@ -25,6 +26,7 @@ from purple_bridge.commands import (
     ListChanged,
     Published,
     Registered,
+    RowsChanged,
     RulesChanged,
     SendMessage,
     Typing,
@@ -33,6 +35,7 @@ from purple_bridge.commands import (
     encode,
     spec_of,
 )
+from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import StoredSubscription
@@ -43,10 +46,11 @@ from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.events import AuthorizationRequest, ConnectionError, ReceivedMessage
-from purple_bridge.meter import Family, Meter
-from purple_bridge.metrics import SIP_TO_IM, Outcome
+from purple_bridge.libpurple.plugins import installed_protocols
 from purple_bridge.live import Follower, LiveSettings
 from purple_bridge.logs import follow, of
+from purple_bridge.meter import Family, Meter
+from purple_bridge.metrics import SIP_TO_IM, Outcome
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE, Presence, Show
 from purple_bridge.settings import Settings
@@ -63,6 +67,7 @@ from purple_bridge.worker.parameters import LOOK_SECONDS, ParameterWatch
 from purple_bridge.worker.permissions import Permissions, may_not_see
 from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.rosters import Rosters
+from purple_bridge.worker.rows import Rows
 from purple_bridge.worker.rpc import RpcClient
 from purple_bridge.worker.sending import Sending
 from purple_bridge.worker.sip_out import SipSender
@@ -76,10 +81,9 @@ logger = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
-POLL_SECONDS = 3.0
 EXPIRY_SECONDS = 5.0
+DATABASE_AGAIN = 3.0
 KEPT_EXPIRY_SECONDS = 600.0
-LOOK_SHARE = 20  # looking for new rows takes at most a twentieth of the time
 
 
 class Worker:
@@ -99,11 +103,9 @@ class Worker:
         self._live = LiveSettings(settings, shared.live, self._settings_changed)
         self._follower = Follower(settings, shared.live)
         self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
-        self._always_on = settings.connect_on == "start"
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
-        self._restored = False  # what was watched before the start
         self._to_pump: set[OwnedAccount] = set()  # with messages of the commands that are being handled
         self._draining = False
 
@@ -115,11 +117,12 @@ class Worker:
         if settings.http_proxy_host:
             self._core.use_http_proxy(settings.http_proxy_host, settings.http_proxy_port)
         self._logins = LoginQueue(settings.workers)
-        self._store = Store(settings.db_url, settings.db_table, settings.gateway)
+        self._store = Store(settings.db_url, settings.db_table, settings.gateway, self._board.rows_generation)
+        self._rows = Rows(settings, self._number, self._board, self._store, self)
         run = Path(settings.state_dir) / "run"
         self._meter = self._store.meter = Meter.open(metrics.directory(settings.state_dir), f"worker-{self._number}")
         rpc = RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock")
-        sip = SipSender(rpc, self._meter)
+        sip = self._sip = SipSender(rpc, self._meter)
         avatars = self._avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
         self._watches = Watches(sip, self._store, avatars)
         self._rosters = Rosters(self._store, sip, self._pass_on)
@@ -128,14 +131,15 @@ class Worker:
         self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept, self._meter)
         self._messages = Messages(settings, self._postman, self._with_address, self._meter)
         self._permissions = Permissions(settings.authorize, client, self._store, self._messages, self._with_address)
-        self._backlog = Backlog(
-            self._store, settings.queue == "always", self._owns, lambda: list(self._accounts.values()), self._expired
-        )
+        self._backlog = Backlog(self._store, settings.queue == "always", self._rows.owns, self.all, self._expired)
         commands = {
             "ping": self._ping,
             "status": self._status,
             "queue": self._backlog.changed,
             "drain": self._drain,
+            "rows": self._rows.told,
+            "reconnect": self._reconnect,
+            "protocols": _protocols,
         }
         self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
         glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
@@ -143,11 +147,11 @@ class Worker:
         if self._number == 1:
             asking = RpcClient(settings.rpc_socket, run / "parameters.sock")  # not behind what is to be published
             _every(LOOK_SECONDS, ParameterWatch(asking, self._follower.follow).look)
-        _every(POLL_SECONDS, self._poll)
         _every(EXPIRY_SECONDS, self._backlog.expire)
         if self._number == 1:
             self._store.erase_expired_kept()
             _every(KEPT_EXPIRY_SECONDS, self._store.erase_expired_kept)
+            _every(history.STEP_SECONDS, history.Recorder(settings.state_dir).record)
         measurements = Measurements(
             self._meter, self._store, self._accounts.values, lambda: (self._postman.waiting, rpc.waiting)
         )
@@ -156,7 +160,7 @@ class Worker:
         # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
         self._backlog.start(self._sending.left_behind())
-        self._look_for_accounts()
+        self._rows.start(self._restore_watches)
 
     def _settings_changed(self, settings: Settings) -> None:
         """Kamailio's cfg.set: all parts of this worker follow."""
@@ -191,17 +195,19 @@ class Worker:
             case Registered():
                 self._registered(command)
             case Watch():
-                self._watches.watch(self._account(command.account), command)
+                self._watches.watch(self.account(command.account), command)
             case RulesChanged():
-                self._rules_changed(self._account(command.account), SipAddress.parse(command.user))
+                self._rules_changed(self.account(command.account), SipAddress.parse(command.user))
             case ListChanged():
                 self._rosters.list_changed(command)
             case ContactsChanged():
                 self._rosters.contacts_changed(command)
             case EditContact():
-                self._account(command.account).edit(command)
+                self.account(command.account).edit(command)
             case DeliverKept():
                 self._postman.registered(command.sip_user)
+            case RowsChanged():
+                self._rows.changed(command)
 
     def _pass_on(self, command: ContactsChanged | EditContact) -> None:
         """To the worker it is for, which may be this one."""
@@ -231,7 +237,7 @@ class Worker:
             self._backlog.passed_by(message)
         else:
             self._messages.count(message, Outcome.FAILED)
-            logger.error("[%s] lost: no account %s here", message.call_id, message.ext_user)
+            self._messages.tell_failure(message, "item-not-found", "the account is no longer there")
 
     def _pump(self) -> None:
         """Once for all messages that came together."""
@@ -249,7 +255,7 @@ class Worker:
     # ------------------------------------------------------------ what SIP users want
     def _published(self, command: Published) -> None:
         """The presence server has accepted a PUBLISH; all that the user's phones publish now counts together."""
-        account, user = self._account(command.account), SipAddress.parse(command.user)
+        account, user = self.account(command.account), SipAddress.parse(command.user)
         self._meter.count(metrics.PRESENCE, SIP_TO_IM)
 
         def read(documents: list[Document] | None) -> None:
@@ -261,18 +267,18 @@ class Worker:
 
     def _want(self, account: OwnedAccount, sip_user: str, publications: tuple[Publication, ...], keep: bool) -> None:
         """Where publications do not decide whether the account is online, they say how it is shown."""
-        before = account.wanted.get(sip_user, self._nothing_wanted())
+        before = account.wanted.get(sip_user, self.nothing_wanted())
         account.want(sip_user, Wanted(publications, before.here_until))
         if keep:
             self._keep(sip_user, account.wanted[sip_user])
 
-    def _nothing_wanted(self) -> Wanted:
+    def nothing_wanted(self) -> Wanted:
         return Wanted((), {"start": ALWAYS, "register": 0.0}.get(self._settings.connect_on))
 
     def _registered(self, command: Registered) -> None:
         """purple.connect_on = register: the user is there as long as a phone is registered."""
-        account, user = self._account(command.account), command.account.sip_user
-        before = account.wanted.get(user, self._nothing_wanted())
+        account, user = self.account(command.account), command.account.sip_user
+        before = account.wanted.get(user, self.nothing_wanted())
         account.want(user, Wanted(before.publications, command.expires_at))
         if command.keep:
             self._keep(user, account.wanted[user])
@@ -300,85 +306,54 @@ class Worker:
                 self._with_address(account, entry.name, partial(_cancel, account, entry.name, document))
 
     # ------------------------------------------------------------ accounts
-    def _account(self, spec: AccountSpec) -> OwnedAccount:
+    def account(self, spec: AccountSpec) -> OwnedAccount:
         digest = account_digest(*spec.key)
         account = self._accounts.get(digest)
         if account is None:
             outbox = self._backlog.outbox(*spec.key)
             account = self._accounts[digest] = OwnedAccount(spec, self, outbox)
-        account.share(spec.sip_user)
+            self._rows.check(account)
+        elif account.share(spec.sip_user, is_enabled(spec.options)):
+            self._rows.check(account)
+            if account.roster is not None:
+                self._pass_on(ContactsChanged(spec.sip_user))
         return account
 
-    def _owns(self, protocol: str, ext_user: str) -> bool:
-        return owner_of(protocol, ext_user, self._settings.workers) == self._number
-
-    def _mine(self, rows: Iterable[Row]) -> list[AccountSpec]:
-        return [spec_of(row) for row in rows if self._owns(row.protocol, row.ext_user)]
-
-    def _look_for_accounts(self) -> None:
-        """At the start, and every few seconds for rows that were added: accounts that should be online.
-
-        The next look waits in proportion to how long this one took, so a large table costs no more than a small one.
-        """
-        started = time.monotonic()
-        if self._draining:
-            return
-
-        def again() -> None:
-            pause = max(POLL_SECONDS, LOOK_SHARE * (time.monotonic() - started))
-            glib.add_timer(pause, self._look_for_accounts)
-
-        if self._always_on:
-            self._store.all_accounts(lambda rows: self._start(rows, again))
-        else:
-            self._store.presences(lambda presences: self._restore(presences, again))
-
-    def _start(self, rows: list[Row] | None, done: Callable[[], None]) -> None:
-        """purple.connect_on = start: every account is online, whoever is there."""
-        for spec in self._mine(rows or []):
-            account = self._account(spec)
-            if spec.sip_user not in account.wanted:
-                account.want(spec.sip_user, self._nothing_wanted())
-        self._restore_watches()
-        done()
-
-    def _restore(self, presences: list[WantedPresence] | None, done: Callable[[], None]) -> None:
-        """Users whose presence is kept: after a restart all their accounts, later those with a new row."""
-        kept = {presence.sip_user: presence for presence in presences or []}
-
-        def sign_on(accounts: dict[str, tuple[Row, ...]] | None) -> None:
-            for user, rows in (accounts or {}).items():
-                for spec in self._mine(rows):
-                    account = self._account(spec)
-                    if user not in account.told:
-                        account.want(user, self._kept(kept[user]))
-            self._restore_watches()
-            done()
-
-        if kept:
-            self._store.accounts_of(list(kept), sign_on)
-        else:
-            sign_on({})
-
-    def _kept(self, presence: WantedPresence) -> Wanted:
+    def kept(self, presence: WantedPresence) -> Wanted:
         publication = Publication(_kept_presence(presence.status), presence.expires)
-        here_until = self._nothing_wanted().here_until
+        here_until = self.nothing_wanted().here_until
         return Wanted((publication,), here_until if here_until is None else float(presence.expires))
 
     # ------------------------------------------------------------ subscriptions that the presence server has kept
     def _restore_watches(self) -> None:
         """Once, behind the accounts: one that signs on again is not told to be offline meanwhile."""
-        if not self._restored:
-            self._restored = True
-            self._store.subscriptions(self._watches_read)
-            self._rosters.restore(lambda user: keeper_of(user, self._settings.workers) == self._number)
+        self._read_watches(None)
+        self._rosters.restore(lambda user: keeper_of(user, self._settings.workers) == self._number)
 
-    def _watches_read(self, found: list[StoredSubscription] | None) -> None:
-        """Phones keep their subscriptions over a restart of the gateway, and so does Kamailio."""
-        if found is None:
-            self._restored = False
-            return
-        read = [one for one in (_readable(subscription) for subscription in found) if one is not None]
+    def restore_watches(self, sip_users: frozenset[str]) -> None:
+        """What these users' phones are subscribed to concerns their new accounts, too."""
+        self._read_watches(sip_users)
+
+    def _read_watches(self, sip_users: frozenset[str] | None) -> None:
+        """Of these users, or all; again later where the database fails."""
+
+        def read(found: list[StoredSubscription] | None) -> None:
+            if found is None:
+                glib.add_timer(DATABASE_AGAIN, lambda: self._read_watches(sip_users))
+            else:
+                self._watches_read(found, sip_users)
+
+        self._store.subscriptions(read)
+
+    def _watches_read(self, found: list[StoredSubscription], sip_users: frozenset[str] | None) -> None:
+        """Phones keep their subscriptions over a restart of the gateway, and so does Kamailio.
+
+        ``sip_users``: of a running gateway, where a contact that was watched before and is again must be allowed anew.
+        """
+        readable = (_readable(subscription) for subscription in found)
+        read = [one for one in readable if one is not None and (sip_users is None or one[2].key in sip_users)]
+        if sip_users is not None:
+            read = [(replace(one, active=False), target, watcher) for one, target, watcher in read]
         keys = {address.key for _, target, watcher in read for address in (target, watcher)}
 
         def resolved(rows: dict[str, tuple[Row, ...]] | None) -> None:
@@ -400,7 +375,7 @@ class Worker:
 
         def chosen(routes: list[Route] | None) -> None:
             for row, contact in routes or []:
-                if self._owns(row.protocol, row.ext_user):
+                if self._rows.owns(row.protocol, row.ext_user):
                     self._restore_route(subscription, target, watcher, row, contact.name)
 
         if subscription.presentity == target.uri or len(found) < 2:
@@ -420,7 +395,7 @@ class Worker:
             dialog=subscription.dialog,
             expires_at=float(subscription.expires),
         )
-        self._watches.restore(self._account(command.account), command, subscription.active)
+        self._watches.restore(self.account(command.account), command, subscription.active)
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
@@ -428,6 +403,7 @@ class Worker:
         now = time.time()
         self._sending.end()
         self._store.flush()
+        self._rows.work()
         if self._board.reload_requested(self._number):
             self._backlog.reload()
         for account in self._accounts.values():
@@ -436,32 +412,50 @@ class Worker:
                 account.sweep()
             self._watches.sweep(account, now)
 
-    def _poll(self) -> None:
-        """See changed rows: passwords, options, rows that are gone."""
-        pairs = {(account.protocol, account.ext_user): digest for digest, account in self._accounts.items()}
-        if pairs:
-            self._store.rows(list(pairs), lambda rows: self._rows_read(rows, pairs))
+    # ------------------------------------------------------------ what the rows need
+    def find(self, digest: bytes) -> OwnedAccount | None:
+        return self._accounts.get(digest)
 
-    def _rows_read(
-        self, rows: dict[tuple[str, str], tuple[Row, ...]] | None, pairs: dict[tuple[str, str], bytes]
-    ) -> None:
-        for pair, found in (rows or {}).items():
-            account = self._accounts.get(pairs[pair])
-            if account is None:
-                continue
-            if found:
-                account.renew(spec_of(found[0]), tuple(dict.fromkeys(row.sip_user for row in found)))
-            else:
-                self._forget(pairs[pair], account)
+    def all(self) -> list[OwnedAccount]:
+        return list(self._accounts.values())
 
-    def _forget(self, digest: bytes, account: OwnedAccount) -> None:
-        logger.info("account %s %s: its row is gone", account.protocol, account.ext_user)
+    def sign_on(self, account: OwnedAccount, sip_user: str, wanted: Wanted, keep: bool) -> None:
+        """The user wanted it before the account was his; what a command has told since is newer."""
+        if sip_user not in account.told:
+            account.want(sip_user, wanted)
+            if keep:
+                self._keep(sip_user, wanted)
+
+    def ask_registered(self, sip_user: str, done: Callable[[float], None]) -> None:
+        self._sip.registered_until(sip_user, done)
+
+    def tell(self, worker: int, command: RowsChanged) -> bool:
+        try:
+            self._channels.send(worker, encode(command))
+        except Overloaded:
+            return False
+        return True
+
+    def users_gone(self, account: OwnedAccount, sip_users: frozenset[str]) -> None:
+        """Their phones see its contacts no more, and their lists do not have them."""
+        self._watches.end(account, sip_users)
+        self._rosters.forget(account)  # with the next sign-on its list is its users' list again, whoever they are
+        for user in sip_users:
+            self._pass_on(ContactsChanged(user))
+
+    def forget(self, account: OwnedAccount) -> None:
+        """No row is left. What waits for the IM network goes on waiting, as rows, until it expires."""
+        users = account.users
         self._watches.end(account)
         self._rosters.forget(account)
         self._permissions.disconnected(account)
         account.remove()
-        del self._accounts[digest]
+        self._backlog.forget(account)
+        del self._accounts[account_digest(account.protocol, account.ext_user)]
+        for user in users:
+            self._pass_on(ContactsChanged(user))
 
+    # ------------------------------------------------------------ what accounts report
     def submit_login(self, login: Callable[[], None]) -> None:
         self._logins.submit(login)
 
@@ -617,6 +611,22 @@ class Worker:
         return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(protocol, key)
 
     # ------------------------------------------------------------ purplectl
+    def _reconnect(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Accounts (``accounts``: pairs of protocol and name; without it all that are wanted) sign off and on again.
+
+        The answer names each that is here, whether it is wanted online, and its rows' word if not.
+        """
+        named = request.get("accounts")
+        if named is None:
+            chosen = [account for account in self.all() if account.is_wanted]
+        else:
+            found = [self.find(account_digest(str(protocol), str(ext_user))) for protocol, ext_user in named]
+            chosen = [account for account in found if account is not None]
+        for account in chosen:
+            account.reconnect()
+        answers = [_status_of(account, self._number) | {"wanted": account.is_wanted} for account in chosen]
+        return {"accounts": answers, "connect_on": self._settings.connect_on}
+
     def _ping(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"ready": True, "error": None}
 
@@ -626,6 +636,7 @@ class Worker:
         A stream that is closed in good order acknowledges what it received, and contacts see the user go.
         """
         self._draining = True
+        self._rows.end()
         for account in self._accounts.values():
             account.outbox.write_down()
             account.close()
@@ -636,6 +647,11 @@ class Worker:
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         states = [_status_of(account, self._number) for account in self._accounts.values()]
         return {"worker": self._number, "accounts": states}
+
+
+def _protocols(_request: dict[str, Any]) -> dict[str, Any]:
+    """What this worker's libpurple can, for who has none."""
+    return {"protocols": [asdict(protocol) for protocol in installed_protocols()]}
 
 
 def _every(seconds: float, function: Callable[[], None]) -> None:
