@@ -18,9 +18,7 @@ from purple_bridge.db.urls import redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
 from purple_bridge.launcher.certificates import check_certificate, check_readable
-from purple_bridge.launcher.certificates import check_certificate, check_readable
 from purple_bridge.launcher.environment import default_config, default_state_dir
-from purple_bridge.launcher.listeners import is_ip_address
 from purple_bridge.launcher.listeners import is_ip_address
 from purple_bridge.launcher.preflight import Finding
 from purple_bridge.launcher.state import StateDirectory
@@ -58,18 +56,7 @@ def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
     yield _config()
     yield from _database(url, last.get("db_table") or PURPLEMAP)
     yield from _certificate(state, last)
-    yield from _certificate(state, last)
     yield from preflight.check_permissions(state.path, _private_files(state, url))
-
-
-def _certificate(state: StateDirectory, last: dict[str, Any]) -> Iterator[Finding]:
-    """That of the TLS listeners of the last run."""
-    if "certificate" not in last:
-        return
-    files = Path(last["certificate"]), Path(last["private_key"])
-    domains = [domain for domain in last.get("domains", "").split(",") if domain and not is_ip_address(domain)]
-    yield from check_certificate(*files, domains)
-    yield from check_readable(files, state.path.stat().st_uid)
 
 
 def _certificate(state: StateDirectory, last: dict[str, Any]) -> Iterator[Finding]:

@@ -20,7 +20,6 @@ from purple_bridge.db.urls import sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
 from purple_bridge.launcher.certificates import check_certificate
-from purple_bridge.launcher.certificates import check_certificate
 from purple_bridge.launcher.environment import default_config, default_script, default_state_dir
 from purple_bridge.launcher.listeners import (
     Listener,
@@ -207,13 +206,6 @@ def _check_tls_options(options: Options) -> None:
         raise click.UsageError(f"{tls[0]} needs --certificate FILE and --private-key FILE")
 
 
-def _check_tls_options(options: Options) -> None:
-    listeners = (*options.listeners, *([options.web] if options.web else []))
-    tls = [str(listener) for listener in listeners if listener.protocol == "tls"]
-    if tls and not (options.certificate and options.private_key):
-        raise click.UsageError(f"{tls[0]} needs --certificate FILE and --private-key FILE")
-
-
 def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
     domains = options.domains or (options.listeners[0].host,)
     config = _config(options.config)
@@ -284,9 +276,6 @@ def _prepare(run: Run) -> None:
     for finding in findings:
         if finding.level == "warn":
             click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
-    for finding in findings:
-        if finding.level == "warn":
-            click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
     failures = [finding for finding in findings if finding.level == "fail"]
     for finding in failures[:-1]:
         click.echo(f"purplectl: {finding.subject}: {finding.text}", err=True)
@@ -298,12 +287,6 @@ def _prepare(run: Run) -> None:
     run.state.remove_sockets()
     write_wrapper(run)
     run.state.write_settings(_settings(run))
-
-
-def _certificate(run: Run) -> Iterator[preflight.Finding]:
-    if run.tls and run.certificate and run.private_key:
-        domains = [domain for domain in run.domains if not is_ip_address(domain)]
-        yield from check_certificate(run.certificate, run.private_key, domains)
 
 
 def _certificate(run: Run) -> Iterator[preflight.Finding]:
