@@ -25,6 +25,7 @@ from purple_bridge.cli.account_arguments import (
     find_protocol,
     pass_protocols,
 )
+from purple_bridge.cli.account_control import tell_workers
 from purple_bridge.cli.options import (
     Settings,
     database_options,
@@ -184,6 +185,7 @@ class Plan:
 
     added: list[dict[str, str | None]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)  # SipAddress.key of those whose rows change
     unchanged: int = 0
     left: int = 0  # others in the database, which stay as they are
 
@@ -220,6 +222,8 @@ def import_command(
         if not dry_run:
             with _bar("writing", len(plan.added) + len(plan.changed), as_json) as step:
                 write_rows(engine, plan.added, plan.changed, settings.table, step)
+            if len(plan.users) <= MANY:  # of more, the workers see soon enough that the table has changed
+                tell_workers(settings, plan.users)
     _report(plan, dry_run, as_json)
 
 
@@ -311,6 +315,7 @@ def _planned(engine: Engine, table: str, rows: Sequence[Row], replace: bool) -> 
             _plan_stored(plan, row, stored[row.identity], replace)
         else:
             plan.added.append(row.columns)
+            plan.users.append(row.user.key)
     return plan
 
 
@@ -320,6 +325,7 @@ def _plan_stored(plan: Plan, row: Row, account: Account, replace: bool) -> None:
         plan.unchanged += 1
     elif replace:
         plan.changed.append(Change(account.id, values))
+        plan.users.append(row.user.key)
     else:
         plan.left += 1
 

@@ -32,7 +32,7 @@ from purple_bridge.cli.options import (
     resolve,
 )
 
-GRACE_SECONDS = 4.0  # after the time limit, for a process that does not end by itself
+GRACE_SECONDS = 3.5  # after the time limit, for a process that does not end by itself
 LONGEST_LINE = 1 << 20
 PACKAGE_ROOT = Path(__file__).parents[2]
 
@@ -197,7 +197,7 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 def _without_result(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
     """It crashed, hangs, or could not start."""
     try:
-        code: int | None = process.wait(1.0)
+        code: int | None = process.wait(0.3)
     except subprocess.TimeoutExpired:
         code = None
     if code is None or code == -signal.SIGALRM:
