@@ -19,7 +19,7 @@ from kemi.xcap import XcapServer
 from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
-from purple_bridge.settings import read_settings
+from purple_bridge.runtime import live_settings
 
 logger = logging.getLogger("purple_bridge.routes")  # the gateway's log, in which nothing can forge a line
 
@@ -69,7 +69,7 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._auth = parameters["auth"] == 1
-        self._web = WebServer(read_settings(parameters.get))
+        self._web = WebServer(live_settings())
         self._xcap = XcapServer(self._auth)
 
     def child_init(self, rank: int) -> int:

@@ -8,7 +8,7 @@ import socket
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
-from purple_bridge.settings import Settings
+from purple_bridge.live import LiveSettings
 from purple_bridge.web.http import MAX_BODY, Raw
 from purple_bridge.web.site import Site
 
@@ -22,9 +22,11 @@ HEADERS = (
 class WebServer:
     """Answers what comes to the listener of ``purple.web``; made before Kamailio forks."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, live: LiveSettings) -> None:
+        """``live``: what counts now; of it only ``web_admins`` changes at run time."""
+        settings = live.now
         self._listeners = _addresses(settings.web)
-        self._site = Site(settings, lambda: settings.web_admins) if settings.web else None
+        self._site = Site(settings, lambda: _admins(live)) if settings.web else None
 
     def is_here(self) -> bool:
         """The request came to the web page's listener."""
@@ -44,6 +46,11 @@ class WebServer:
         for name, value in response.all_headers():
             KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         KSR.xhttp.xhttp_reply(response.status, response.reason, response.media_type, response.body)
+
+
+def _admins(live: LiveSettings) -> frozenset[str]:
+    live.look()
+    return live.now.web_admins
 
 
 def _request() -> Raw:

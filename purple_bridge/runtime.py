@@ -23,9 +23,10 @@ from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kept_users import KeptUsers
-from purple_bridge.libpurple import core
-from purple_bridge.meter import Meter
 from purple_bridge.launcher.state import StateDirectory
+from purple_bridge.libpurple import core
+from purple_bridge.live import LiveSettings
+from purple_bridge.meter import Meter
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.shared import Shared
 from purple_bridge.worker.thread import LoopThread
@@ -64,6 +65,9 @@ class Runtime:
         self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
         app_python3.on_child_init(self._child_init)
 
+    def live_settings(self) -> LiveSettings:
+        return LiveSettings(self.settings, self._shared.live)
+
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
         logs.set_up(f"worker {rank}", self.settings.log_level, self.settings.log_bodies)
@@ -78,6 +82,13 @@ class Runtime:
         keep_state = app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
         return keep_state
+
+
+def live_settings() -> LiveSettings:
+    """What counts now, for one process; after ``install``."""
+    if Runtime.current is None:
+        raise RuntimeError("purple_bridge.install comes first")
+    return Runtime.current.live_settings()
 
 
 def install(ksr: Any) -> None:

@@ -18,7 +18,19 @@ SOURCES = {
     for path in (ROOT / package).rglob("*.py")
 }
 
-PURE = ("addresses", "bodies", "digest", "errors", "im_errors", "presence", "sip_headers", "xcap_nodes")
+PURE = (
+    "addresses",
+    "bodies",
+    "digest",
+    "errors",
+    "im_errors",
+    "presence",
+    "sip_headers",
+    "web.http",
+    "web.plots",
+    "web.sessions",
+    "xcap_nodes",
+)
 
 # Parts of the package that import of the package only ...
 MAY_IMPORT = {
@@ -51,6 +63,13 @@ MAY_IMPORT = {
     "libpurple": (),
     "db": ("addresses", "errors"),
     "control_client": (),
+    "account_forms": ("db.account", "gateway_options", "libpurple.plugins", "ownership"),
+    "history": ("meter", "metrics"),
+    "web.http": (),
+    "web.sessions": (),
+    "web.plots": (),
+    "web.pages": ("web.http",),
+    "web.trials": ("web.http",),
     "meter": (),
     "metrics": ("meter",),
     "logs": ("errors",),
@@ -71,13 +90,15 @@ MUST_NOT_IMPORT = {
     "cli": ("worker", "functions", "runtime", "app_python3", "custom_parameters"),
     "launcher": ("worker", "functions", "runtime", "custom_parameters", "cli"),
     "functions": ("worker", "runtime", "cli", "launcher", "libpurple"),
+    "web": ("worker", "functions", "runtime", "app_python3", "custom_parameters", "cli", "launcher"),
 }
 
 KNOWN_TO_ROUTES = {
     "kemi.gateway": {
         *("purple_bridge", "purple_bridge.custom_parameters", "purple_bridge.launcher.supervisor"),
-        "purple_bridge.metrics",
+        "purple_bridge.runtime",
     },
+    "kemi.web": {"purple_bridge.live", "purple_bridge.web.http", "purple_bridge.web.site"},
     "kemi.xcap": {
         *("purple_bridge.bodies.xml", "purple_bridge.digest", "purple_bridge.errors", "purple_bridge.xcap_nodes"),
     },

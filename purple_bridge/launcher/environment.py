@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,7 @@ def environment(state: StateDirectory, inherited: Mapping[str, str]) -> dict[str
         "PYTHONPATH": _joined(python_path(), kept.get("PYTHONPATH"), os.pathsep),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "PURPLE_PYTHON": sys.executable,  # what the web page tries accounts with
     }
 
 
