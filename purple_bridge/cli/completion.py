@@ -86,12 +86,17 @@ def completion_command(shell: str) -> None:
     For one shell: eval "$(purplectl completion bash)". For all users:
     purplectl completion bash > /etc/bash_completion.d/purplectl
     """
+    click.echo(script(shell, click.get_current_context().find_root().command))
+
+
+def script(shell: str, root: click.Command) -> str:
+    """The text for one of the shells; ``root``: the command of all commands."""
     made = Bash if shell == "bash" else get_completion_class(shell)
     if made is None:
         raise click.ClickException(f"no completion for {shell}: bash, zsh or fish")
     # not source(): that asks the shell for its version, which need not be installed where the script is made
-    completer = made(click.get_current_context().find_root().command, {}, PROGRAM, COMPLETION_VARIABLE)
-    click.echo(completer.source_template % completer.source_vars())
+    completer = made(root, {}, PROGRAM, COMPLETION_VARIABLE)
+    return completer.source_template % completer.source_vars()
 
 
 def set_up() -> None:

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
 
+from purple_bridge.cli.completion import script
 from purple_bridge.cli.main import cli
 from purple_bridge.cli.options import json_option, print_json
 from purple_bridge.cli.run import run_command
@@ -110,16 +110,8 @@ def _pages() -> dict[str, str]:
     return {
         "share/man/man8/purplectl.8": command_page(cli, PROGRAM, number),
         "share/man/man5/kamailio-purple.5": config_page(shipped_config(), number),
-        **{path: _completion(shell) for shell, path in COMPLETIONS.items()},
+        **{path: script(shell, cli) for shell, path in COMPLETIONS.items()},
     }
-
-
-def _completion(shell: str) -> str:
-    """click's script for the shell, which need not be there."""
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise LookupError(shell)
-    return ShellComplete.source(kind(cli, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE"))
 
 
 def _next_steps(installation: Installation, options: dict[str, list[str]]) -> list[str]:
