@@ -1,14 +1,20 @@
-"""``purplectl status``: every account of the mapping, with what the worker that owns it says of it."""
+"""``purplectl status``: every account of the mapping, with what its worker says of it, and the metrics."""
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+from purple_bridge import metrics
 from purple_bridge.addresses import normalize_im_name
+from purple_bridge.cli import figures
 from purple_bridge.cli.options import Settings, database_options, json_option, open_engine, print_json, print_table
 from purple_bridge.control_client import ask
 from purple_bridge.db.account import Account
@@ -17,14 +23,47 @@ from purple_bridge.db.mapping import Mapping
 COLUMNS = ("SIP USER", "PROTOCOL", "ACCOUNT", "STATE", "SINCE", "WORKER", "RETRIES", "QUEUED", "LAST ERROR")
 FIELDS = ("sip_user", "protocol", "ext_user", "state", "since", "worker", "retries", "queued", "last_error")
 
+WATCH_SECONDS = 2.0
+
 Live = dict[tuple[str, str], dict[str, Any]]
 
 
 @click.command("status")
+@click.option("--metrics", "only_metrics", is_flag=True, help="Show all metrics instead of the accounts.")
+@click.option("--watch", is_flag=True, help=f"Show it again every {WATCH_SECONDS:.0f} s, until Ctrl-C.")
 @json_option
 @database_options
-def status_command(settings: Settings, as_json: bool) -> None:
-    """Show every account: state (online, connecting, offline, error), last error, since when, worker."""
+def status_command(settings: Settings, as_json: bool, only_metrics: bool, watch: bool) -> None:
+    """Show every account: state (online, connecting, offline, error), last error, since when, worker.
+
+    On a terminal also what the gateway has done since its start, and how it fares.
+    """
+    show = _show_metrics if only_metrics else _show_accounts
+    if not watch:
+        show(settings, as_json)
+        return
+    if as_json or not sys.stdout.isatty():
+        raise click.UsageError("--watch is for a terminal")
+    try:
+        while True:
+            click.clear()
+            show(settings, False)
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _show_metrics(settings: Settings, as_json: bool) -> None:
+    found = metrics.gather(metrics.directory(settings.state_dir))
+    if not found.processes:
+        raise click.ClickException(f"no gateway runs in {settings.state_dir}")
+    if as_json:
+        print_json(figures.as_json(found))
+    else:
+        print_table(figures.COLUMNS, figures.as_rows(found))
+
+
+def _show_accounts(settings: Settings, as_json: bool) -> None:
     sockets = sorted((settings.state_dir / "run").glob("worker-*.sock"))
     live, workers = _ask_workers(sockets)
     with open_engine(settings) as engine:
@@ -35,6 +74,19 @@ def status_command(settings: Settings, as_json: bool) -> None:
         print_json(rows)
     else:
         print_table(COLUMNS, [_line(row) for row in rows])
+        if sys.stdout.isatty():
+            _show_summary(settings.state_dir)
+
+
+def _show_summary(state_dir: Path) -> None:
+    """Nothing, while no gateway runs."""
+    found = metrics.gather(metrics.directory(state_dir))
+    if not found.processes:
+        return
+    table = Table.grid(padding=(0, 2))
+    for subject, words in figures.summary(found):
+        table.add_row(subject, words)
+    Console().print(table)
 
 
 def _ask_workers(sockets: list[Path]) -> tuple[Live, int]:

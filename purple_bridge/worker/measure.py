@@ -20,7 +20,7 @@ from purple_bridge.worker.store import Store
 
 BEAT_SECONDS = 0.25
 LOOK_SECONDS = 2.0
-TABLES_SECONDS = 10.0
+TABLES_SECONDS = 5.0
 LOOK_SHARE = 20  # looking into the tables takes at most a twentieth of the time
 WINDOW_SECONDS = 10.0
 
