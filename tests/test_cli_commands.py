@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from purple_bridge.cli.main import cli
 
-# what prints neither data nor a result: they run until they are stopped, or print a script or lines of a log
-WITHOUT_JSON = {"run", "completion", "logs"}
+# what prints neither data nor a result
+WITHOUT_JSON = {"run", "completion"}
 
 
 def commands(group: click.Group = cli, names: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
