@@ -270,7 +270,8 @@ class PurpleFunctions:
         level = logging.DEBUG if routine and not answered else logging.WARNING if error.status >= 500 else logging.INFO
         if logger.isEnabledFor(level):
             words = (self._for_log(variable) for variable in ("$ci", "$rm", "$fu", "$ru"))
-            logger.log(level, "[%s] %s from %s to %s refused: %d %s", *words, error.status, error.reason)
+            became = "not taken" if routine and not answered else "refused"
+            logger.log(level, "[%s] %s from %s to %s %s: %d %s", *words, became, error.status, error.reason)
 
     def _for_log(self, variable: str) -> str:
         try:

@@ -112,7 +112,8 @@ def _announce(settings: Settings) -> None:
     names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web")
     values = {name: str(getattr(settings, name)) for name in names}
     proxy = {"httpProxy_host": settings.http_proxy_host, "httpProxy_port": str(settings.http_proxy_port)}
-    own = {**values, **proxy, "gateway_domain": settings.gateway.domain, "run_dir": str(state.run)}
+    place = {"run_dir": str(state.run), "log_file": logs.file_of()}
+    own = {**values, **proxy, **place, "gateway_domain": settings.gateway.domain}
     state.write_settings({**state.read_settings(), **own})
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "queue": "purple_bridge.cli.queue",
     "contacts": "purple_bridge.cli.contacts",
     "status": "purple_bridge.cli.status",
+    "logs": "purple_bridge.cli.logs",
     "protocols": "purple_bridge.cli.protocols",
     "completion": "purple_bridge.cli.completion",
     "install": "purple_bridge.cli.install",

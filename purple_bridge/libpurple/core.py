@@ -48,7 +48,7 @@ _NO_DESKTOP = ("DISPLAY", "GNOME_DESKTOP_SESSION_ID", "KDE_FULL_SESSION", "DESKT
 # what these plugins do in a way of their own
 PROTOCOLS: dict[str, Callable[[Events, Changes], Protocol]] = {"prpl-jabber": Xmpp, "prpl-irc": Irc}
 
-PURPLE_DEBUG_FATAL = 5  # debug.h; its "errors" are part of every normal start
+PURPLE_DEBUG_WARNING, PURPLE_DEBUG_FATAL = 3, 5  # debug.h; its "errors" are part of every normal start
 
 
 # a directory nobody can make: libpurple cannot write its files, which would hold account data
@@ -319,13 +319,16 @@ class Core:
 
 # what libpurple says of connections; the protocols and others show whole stanzas, with what people write to each other
 _TELLING = frozenset(
-    {b"account", b"certificate", b"connection", b"dns", b"dnsquery", b"dnssrv", b"gnutls", b"nss", b"plugins", b"proxy"}
+    {b"account", b"certificate", b"connection", b"dns", b"dnsquery", b"dnssrv", b"gnutls", b"nss", b"proxy"}
 )
+_TALKATIVE = frozenset({b"nss"})  # lists every cipher at the start
 
 
 def _is_logged(level: int, category: bytes | None) -> int:
     """libpurple writes the text only if this says so."""
     if category is None or category.partition(b"/")[0] not in _TELLING:
+        return 0
+    if category in _TALKATIVE and level < PURPLE_DEBUG_WARNING:
         return 0
     return int(level >= PURPLE_DEBUG_FATAL or logger.isEnabledFor(logging.DEBUG))
 
