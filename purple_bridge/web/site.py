@@ -120,6 +120,11 @@ class Site:
             _route("POST", "/queue/drop", queue.drop, "admin"),
         ]
 
+    def close(self) -> None:
+        """The connections to the database, if there are any."""
+        if self._routes:
+            self._engine.dispose()
+
     # ------------------------------------------------------------ who may
     def _check_host(self, request: Request, serves: Callable[[str], bool]) -> None:
         """A name that an attacker lets point to this address (DNS rebinding) is none of ours."""
