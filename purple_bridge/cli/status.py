@@ -110,6 +110,8 @@ def _key(protocol: str, ext_user: str) -> tuple[str, str]:
 def _entry(row: Account, live: Live) -> dict[str, Any]:
     """One row of the mapping; without a worker's word for it, the account is offline."""
     known = live.get(_key(row.protocol, row.ext_user), {})
+    if not row.enabled:  # it may be online for another SIP user
+        known = {**known, "state": "offline", "error": "disabled"}
     return {
         "sip_user": f"sip:{row.sip_user}",
         "protocol": row.protocol,
