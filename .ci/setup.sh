@@ -21,7 +21,9 @@ gateway_packages=(
 # shellcheck disable=SC2034
 demo_packages=(prosody)
 # shellcheck disable=SC2034
-test_packages=(prosody mariadb-server postgresql ngircd sip-tester sipsak linphone-cli openssl systemd man-db)
+test_packages=(
+    prosody mariadb-server postgresql ngircd sip-tester sipsak linphone-cli openssl systemd man-db chromium chromium-driver
+)
 
 # Debian starts and enables these when they are installed; the demo and the tests start their own
 services=(kamailio prosody ngircd mariadb postgresql)
