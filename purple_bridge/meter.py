@@ -84,6 +84,11 @@ class Meter:
         slot = self._slots.get((family, labels))
         self._numbers[self._add(family, labels) if slot is None else slot] += 1.0
 
+    def begin(self, family: Family, *labels: str) -> None:
+        """A series that is there before anything is counted: Prometheus sees no step in one that begins with 1."""
+        if (family, labels) not in self._slots:
+            self._add(family, labels)
+
     def set(self, family: Family, value: float, *labels: str) -> None:
         slot = self._slots.get((family, labels))
         self._numbers[self._add(family, labels) if slot is None else slot] = value

@@ -48,6 +48,14 @@ class Outcome(StrEnum):
     DELIVERED_LATER = "delivered_later"  # such a row, or a part, which a phone has taken
 
 
+OUTCOMES = {
+    SIP_TO_IM: (
+        *(Outcome.ACCEPTED, Outcome.QUEUED, Outcome.RETRANSMISSION, Outcome.REFUSED, Outcome.ACKNOWLEDGED),
+        *(Outcome.UNCONFIRMED, Outcome.FAILED, Outcome.EXPIRED, Outcome.ANSWER),
+    ),
+    IM_TO_SIP: (Outcome.ACCEPTED, Outcome.DELIVERED, Outcome.KEPT, Outcome.REFUSED),
+}
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -246,6 +254,17 @@ def describe(own: Meter, version: str, kamailio: str, libpurple: str, workers: i
     """By one thread of the gateway: what is true for all of it."""
     own.set(BUILD, 1, version, kamailio, libpurple, platform.python_version())
     own.set(WORKERS, workers)
+    for status in ("500", "503"):  # what alerts look at
+        own.begin(REFUSALS, status)
+
+
+def begin_network(own: Meter, protocol: str) -> None:
+    """By a worker, when it sees the first account of a network."""
+    for direction, outcomes in OUTCOMES.items():
+        for outcome in outcomes:
+            own.begin(MESSAGES, direction, protocol, outcome)
+    for family in (SIGN_ONS, RECONNECTS, GIVEN_UP):
+        own.begin(family, protocol)
 
 
 # ------------------------------------------------------------ Prometheus

@@ -98,7 +98,7 @@ def test_messages_of_all_workers_are_counted(gateway: Gateway, alice: Phone, bob
     wait_until(lambda: messages("sip_to_im", "acknowledged") == both, 5, "all are acknowledged")
     wait_until(lambda: messages("im_to_sip", "delivered") == both, 5, "all are delivered")
     found = read()
-    assert found["purple_messages_total"] == {
+    assert {labels: count for labels, count in found["purple_messages_total"].items() if count} == {
         ("sip_to_im", "accepted", "prpl-jabber"): both,
         ("sip_to_im", "acknowledged", "prpl-jabber"): both,
         ("im_to_sip", "accepted", "prpl-jabber"): both,

@@ -175,6 +175,18 @@ def test_a_message_costs_little(files: Path) -> None:
     assert min(seconds() for _ in range(20)) < 5e-6
 
 
+def test_a_network_has_its_counters_before_anything_is_counted(files: Path) -> None:
+    own = _counted(files)
+    metrics.begin_network(own, "prpl-jabber")
+    counts = metrics.gather(files).values(MESSAGES)
+    assert counts.pop((SIP_TO_IM, "prpl-jabber", "accepted")) == 5
+    assert set(counts.values()) == {0.0}
+    assert {(direction, outcome) for direction, _, outcome in counts} >= {(IM_TO_SIP, "kept"), (SIP_TO_IM, "failed")}
+    assert {outcome for outcomes in metrics.OUTCOMES.values() for outcome in outcomes} == set(Outcome) - {
+        Outcome.DELIVERED_LATER  # of the protocol `kept`
+    }
+
+
 def test_quantiles_are_limits_of_buckets(files: Path) -> None:
     _counted(files)
     found = metrics.gather(files).histograms(LATENCY)[SIP_TO_IM, "prpl-jabber"]

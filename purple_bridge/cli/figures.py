@@ -121,7 +121,7 @@ def _process(figures: Figures, name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:.6g}"
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _time(seconds: float) -> str:

@@ -58,10 +58,12 @@ class Measurements:
     ) -> None:
         self._meter, self._store, self._accounts, self._waiting = meter, store, accounts, waiting
         self._lag = LoopLag(meter)
+        self._networks: set[str] = set()  # that have their counters
         self._shown: set[tuple[Family, tuple[str, ...]]] = set()  # what becomes 0 when there is no more of it
 
     def start(self, every: Every, tables: bool) -> None:
         """``every(seconds, function)`` makes a timer; ``tables``: in one worker only."""
+        self._meter.begin(metrics.DATABASE_ERRORS, self._meter.writer)
         every(BEAT_SECONDS, self._lag.beat)
         every(LOOK_SECONDS, self._look)
         if tables:
@@ -71,6 +73,9 @@ class Measurements:
         """Accounts by state, and messages in hand."""
         accounts = list(self._accounts())
         protocols = {account.protocol for account in accounts}
+        for protocol in protocols - self._networks:
+            metrics.begin_network(self._meter, protocol)
+        self._networks |= protocols
         found = Counter((account.state, account.protocol) for account in accounts)
         self._show(
             metrics.ACCOUNTS,
