@@ -121,7 +121,7 @@ class Gateway:
         assert len(known) <= 1, f"owned twice: {known}"
         return known[0] if known else {"state": "unknown", "error": ""}
 
-    def wait_state(self, ext_user: str, state: str, timeout: float = 15.0) -> dict[str, Any]:
+    def wait_state(self, ext_user: str, state: str, timeout: float = 30.0) -> dict[str, Any]:
         wait_until(lambda: self.account(ext_user)["state"] == state, timeout, f"{ext_user} {state}")
         return self.account(ext_user)
 
@@ -155,7 +155,7 @@ class Gateway:
             assert phone.publish(pidf(sip(user))).status == 200
             return bool(self.account(ext_user)["state"] != "unknown")
 
-        wait_until(seen, 10, f"the row of {ext_user}")
+        wait_until(seen, 30, f"the row of {ext_user}")
 
     def xmpp_user(self, prosody: Prosody, name: str, resource: str = "") -> XmppUser:
         """A chat client of this user, online, with an empty contact list policy of its own."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 TICK_SECONDS = 0.02
 
 
-def run_until(probe: Callable[[], T], what: str, timeout: float = 15.0) -> T:
+def run_until(probe: Callable[[], T], what: str, timeout: float = 30.0) -> T:
     """Run the loop until ``probe`` returns something true, and return that.
 
     Raises AssertionError naming ``what`` and the last value after ``timeout`` seconds.

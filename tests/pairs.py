@@ -56,10 +56,10 @@ class Pair:
         """The contact asks to see the user."""
         self.contact.subscribe(self.jid)
 
-    def wait_question(self, timeout: float = 10.0) -> Received:
+    def wait_question(self, timeout: float = 30.0) -> Received:
         return self.phone.wait_message(lambda message: "asks to see" in message.text, timeout)
 
-    def wait_told(self, kind: str, timeout: float = 10.0) -> XmppPresence:
+    def wait_told(self, kind: str, timeout: float = 30.0) -> XmppPresence:
         """A presence stanza of this type, from the user."""
         return self.contact.wait_presence(
             lambda stanza: stanza.type == kind and stanza.from_jid.partition("/")[0] == self.jid, timeout

@@ -32,7 +32,7 @@ class Listener:
                 self.times.append(time.monotonic())
         return [request for request in map(parse, self.datagrams) if isinstance(request, Request)]
 
-    def wait(self, count: int, timeout: float = 15.0) -> list[Request]:
+    def wait(self, count: int, timeout: float = 30.0) -> list[Request]:
         run_until(lambda: len(self.read()) >= count, f"{count} requests", timeout)
         return self.read()
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.agents.phone import Phone
 from tests.agents.pidf import pidf
-from tests.agents.subscription import Notify
+from tests.agents.subscription import Notify, Subscription
+from tests.agents.xmpp import XmppUser
 from tests.gateway import Gateway, sip, xmpp_contact
 from tests.servers.prosody import Prosody
 
@@ -17,7 +19,7 @@ BOB = xmpp_contact("bob@localhost")
 @pytest.fixture(scope="session")
 def prosody(any_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     """An XMPP server for each database, so that nobody is on a contact list yet."""
-    with Prosody(tmp_path_factory.mktemp("prosody"), {"alice": "secret", "bob": "secret"}) as server:
+    with Prosody(tmp_path_factory.mktemp("prosody"), {"alice": "secret", "bob": "secret", "carol": "secret"}) as server:
         yield server
 
 
@@ -47,31 +49,38 @@ def test_phone_and_xmpp_client_write_to_each_other(gateway_with_alice: Gateway, 
 
 
 def test_presence_both_ways(gateway_with_alice: Gateway, prosody: Prosody) -> None:
-    bob = gateway_with_alice.xmpp_user(prosody, "bob")
+    bob, carol = (gateway_with_alice.xmpp_user(prosody, name) for name in ("bob", "carol"))
     phone = gateway_with_alice.online_phone("alice", "alice@localhost")
 
-    # RFC 8048 §5.3: the phone watches the contact, who is asked and agrees
-    watch = phone.subscribe(BOB)
-    assert watch.status in (200, 202)
-    bob.wait_presence(lambda presence: presence.type == "subscribe")
-    bob.approve("alice@localhost")
+    # RFC 8048 §5.3: the phone watches each contact, who is asked and agrees
+    watch, watch_carol = _watch(phone, bob), _watch(phone, carol)
     bob.subscribe("alice@localhost")
     watch.wait_notify(lambda notify: _shows(notify, "open"))
+    watch_carol.wait_notify(lambda notify: _shows(notify, "open"))
     bob.wait_presence(lambda presence: presence.from_bare == "alice@localhost" and presence.type == "available")
 
+    carol.close()
     bob.presence(show="away", status="out fishing")
-    notify = watch.wait_notify(lambda notify: _shows(notify, "open", "away"), timeout=15)
+    notify = watch.wait_notify(lambda notify: _shows(notify, "open", "away"))
     assert notify.presence is not None
     assert notify.presence.note == "out fishing"
+    watch_carol.wait_notify(lambda notify: _shows(notify, "closed"))
 
     phone.publish(pidf(sip("alice"), note="at <lunch> & back soon", activity="meal"))
     seen = bob.wait_presence(lambda presence: presence.show == "away")
     assert seen.status == "at <lunch> & back soon"
 
-    bob.close()
-    watch.wait_notify(lambda notify: _shows(notify, "closed"), timeout=15)
     watch.unsubscribe()
+    watch_carol.unsubscribe()
     phone.publish(None, expires=0)
+
+
+def _watch(phone: Phone, contact: XmppUser) -> Subscription:
+    watch = phone.subscribe(xmpp_contact(contact.jid))
+    assert watch.status in (200, 202)
+    contact.wait_presence(lambda presence: presence.type == "subscribe")
+    contact.approve("alice@localhost")
+    return watch
 
 
 def test_phone_going_offline_signs_the_account_off(gateway_with_alice: Gateway, prosody: Prosody) -> None:

@@ -52,9 +52,7 @@ class Talk:
         self.bob.approve(self.to_alice)
         self.bob.subscribe(self.to_alice)
         watch.wait_notify(lambda notify: notify.presence is not None and notify.presence.basic == "open")
-        self.bob.wait_presence(
-            lambda presence: presence.from_bare == self.to_alice and presence.type == "available", timeout=15
-        )
+        self.bob.wait_presence(lambda presence: presence.from_bare == self.to_alice and presence.type == "available")
 
     def stranger(self) -> XmppUser:
         name = f"stranger{next(NUMBERS)}"
@@ -470,6 +468,7 @@ def test_the_phone_confirms_what_the_xmpp_user_sent(talk: Talk) -> None:
 
 def test_a_receipt_of_failure_confirms_nothing(talk: Talk) -> None:
     assert talk.phone.message(talk.to_bob, _cpim("I read CPIM"), CPIM).status == 202
+    talk.bob.wait_message()
     _ask_receipt(talk, "b-1", "did you get it?")
     message_id = _opened(talk.phone.wait_message()).headers["imdn.Message-ID"]
     assert talk.phone.message(talk.to_bob, _receipt(message_id, "failed"), CPIM).status == 202

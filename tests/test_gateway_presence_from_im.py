@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
@@ -25,8 +25,8 @@ from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
 
 WATCHER = "nina"
-CHANGED = 12.0  # seconds: at most one NOTIFY in 5 s (RFC 3856 §6.10)
-ASKED = 20.0  # seconds: on IRC who is there is asked for every 10 s
+CHANGED = 30.0  # seconds: at most one NOTIFY in 5 s (RFC 3856 §6.10), and a busy machine
+ASKED = 40.0  # seconds: on IRC who is there is asked for every 10 s
 MOOD = "http://jabber.org/protocol/mood"
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -262,7 +262,7 @@ def test_idle_since_when(watcher: Watcher, way: str) -> None:
         "XEP-0319": "<idle xmlns='urn:xmpp:idle:1' since='2024-05-06T09:08:09+02:00'/>",
         "XEP-0256": "<query xmlns='jabber:iq:last' seconds='600'/>",
     }
-    now = datetime.now(UTC)
+    earliest = datetime.now(UTC) - timedelta(seconds=600 + 1)
     notify = watcher.seen(way.lower(), f"<presence><show>away</show>{idle[way]}</presence>")
     inputs = elements(notify.body, "dm:person/rpid:user-input")
     assert [(one.text or "").strip() for one in inputs] == ["idle"]
@@ -270,7 +270,7 @@ def test_idle_since_when(watcher: Watcher, way: str) -> None:
     if way == "XEP-0319":
         assert since == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
     else:
-        assert abs((now - since).total_seconds() - 600) < 10
+        assert earliest < since < datetime.now(UTC) - timedelta(seconds=600 - 1)
     (of_tuple,) = elements(notify.body, "tuple/rpid:user-input")
     assert of_tuple.get("last-input") == inputs[0].get("last-input")
 

@@ -29,7 +29,7 @@ MOOD = "http://jabber.org/protocol/mood"
 PIDF_TYPE = "application/pidf+xml"
 SHORTEST = 5  # seconds of a publication
 LARGEST = 65_536  # octets of a document
-SIGNED_ON_AGAIN = 15.0
+SIGNED_ON_AGAIN = 30.0
 
 # RFC 4480 §3.2, every activity, and what XMPP shows for it; "" is no <show/>
 SHOW_OF_ACTIVITY = {
@@ -122,11 +122,11 @@ class Stage:
         stage.wait(lambda one: one.type == "available")
         return stage
 
-    def wait(self, fits: Callable[[XmppPresence], bool], timeout: float = 10.0) -> XmppPresence:
+    def wait(self, fits: Callable[[XmppPresence], bool], timeout: float = 30.0) -> XmppPresence:
         """A presence of the user's account that was not waited for before."""
         return self.client.wait_presence(lambda one: one.from_bare == self.jid and fits(one), timeout)
 
-    def sees(self, note: str, timeout: float = 10.0) -> XmppPresence:
+    def sees(self, note: str, timeout: float = 30.0) -> XmppPresence:
         return self.wait(lambda one: one.status == note, timeout)
 
     def publish(self, body: bytes, phone: Phone | None = None, expires: int = 3600) -> None:
@@ -524,15 +524,15 @@ def test_irc_shows_who_is_away(gateway: Gateway, ngircd: Ngircd) -> None:
     friend = gateway.irc_user(ngircd, "friend")
     assert _away(friend, "sven") is None
     assert phone.publish(document("at <lunch> & back", person=activities("lunch"))).status == 200
-    wait_until(lambda: _away(friend, "sven") == "at <lunch> & back", 10, "away")
+    wait_until(lambda: _away(friend, "sven") == "at <lunch> & back", 30, "away")
     assert phone.publish(document("in a meeting", person=activities("meeting"))).status == 200
-    wait_until(lambda: _away(friend, "sven") == "in a meeting", 10, "busy")
+    wait_until(lambda: _away(friend, "sven") == "in a meeting", 30, "busy")
     assert phone.publish(document("here")).status == 200
-    wait_until(lambda: _away(friend, "sven") is None, 10, "back")
+    wait_until(lambda: _away(friend, "sven") is None, 30, "back")
     assert phone.publish(document(person=activities("holiday"))).status == 200
-    wait_until(lambda: _away(friend, "sven"), 10, "away without words")
+    wait_until(lambda: _away(friend, "sven"), 30, "away without words")
     assert phone.publish(None, expires=0).status == 200
-    wait_until(lambda: not _whois(friend, "sven"), 10, "gone")
+    wait_until(lambda: not _whois(friend, "sven"), 30, "gone")
 
 
 def _whois(friend: IrcUser, nick: str) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ def test_killed_worker_leaves_nothing_and_a_restart_restores(tmp_path: Path, own
         pids = [int(process["pid"]) for process in gateway.kamailio.processes()]
         gateway.kamailio.kill_worker(2)
         wait_until(lambda: not gateway.kamailio.running, 12, "the launcher ends")
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], 5, "all are buried")
         gateway.kamailio.start()
         gateway.wait_state("alice@localhost", "online", timeout=20)
 

@@ -188,7 +188,7 @@ def test_what_comes_while_the_phone_is_off(office: Gateway, make_phone: MakePhon
     assert started - 60 < dates[0] <= dates[-1] <= started
     assert {message.from_uri for message in phone.messages} == {xmpp_contact("bob@localhost")}
     assert not any("Contact" in message.headers for message in phone.messages)
-    wait_until(lambda: _kept(office) == 0, 15, "the rows are gone")
+    wait_until(lambda: _kept(office) == 0, 30, "the rows are gone")
     received = len(phone.messages)
     phone.register()
     office.wait_state(ALICE, "online")
@@ -210,7 +210,7 @@ def test_what_is_kept_on_each_database(any_gateway: Gateway, prosody: Prosody) -
     wait_until(lambda: _kept(any_gateway) > len(texts) and _settled(any_gateway), 20, "all of them kept")
     phone = any_gateway.phone("bob")
     _wait_texts(phone, "".join(texts))
-    wait_until(lambda: _kept(any_gateway) == 0, 15, "the rows are gone")
+    wait_until(lambda: _kept(any_gateway) == 0, 30, "the rows are gone")
     assert all(message.headers["Date"] for message in phone.messages)
     phone.unregister()
 
@@ -234,7 +234,7 @@ def test_a_delayed_message_keeps_its_time(office: Gateway, make_phone: MakePhone
     _wait_kept(office)
     phone.register()
     message = phone.wait_message(lambda message: message.text == "while nobody was there")
-    assert abs(parsedate_to_datetime(message.headers["Date"]).timestamp() - written) <= 1
+    assert written <= parsedate_to_datetime(message.headers["Date"]).timestamp() <= written + 2
 
 
 def _all_phones_say(gateway: Gateway, phone: Phone, online: bool) -> None:
@@ -259,7 +259,7 @@ def test_a_silent_phone(office: Gateway, make_phone: MakePhone, bob: XmppUser) -
     phone.answer = (200, "OK")
     phone.register()
     _wait_texts(phone, "".join(texts))
-    wait_until(lambda: _kept(office) == 0, 15, "the rows are gone")
+    wait_until(lambda: _kept(office) == 0, 30, "the rows are gone")
     assert len(_taken(phone)) == 10
 
 
@@ -271,8 +271,8 @@ def test_another_phone_registers_while_one_is_silent(office: Gateway, make_phone
     silent.wait_message()
     _wait_next_second()
     phone = make_phone()
-    assert phone.wait_message(timeout=25).text == "is there anybody?"
-    wait_until(lambda: _kept(office) == 0, 15, "the row is gone")
+    assert phone.wait_message().text == "is there anybody?"
+    wait_until(lambda: _kept(office) == 0, 30, "the row is gone")
 
 
 def test_a_phone_that_refuses_what_is_kept_gets_it_later(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
@@ -289,8 +289,8 @@ def test_a_phone_that_refuses_what_is_kept_gets_it_later(office: Gateway, make_p
         phone.register()
         return bool(_taken(phone))
 
-    wait_until(registered_again, 10, "the message at a later REGISTER")
-    wait_until(lambda: _kept(office) == 0, 15, "the row is gone")
+    wait_until(registered_again, 30, "the message at a later REGISTER")
+    wait_until(lambda: _kept(office) == 0, 30, "the row is gone")
     assert len(_taken(phone)) == 1
 
 
@@ -320,7 +320,7 @@ def test_a_user_that_is_none(office: Gateway, bob: XmppUser, prosody: Prosody) -
     office.add_xmpp_account("bob", prosody, "carol")
     office.publish_until_seen(publisher, "bob", "carol@localhost")
     office.wait_state("carol@localhost", "online")
-    wait_until(lambda: "sip:nobody@example.org" in _sip_users(office, "carol@localhost"), 10, "the second row")
+    wait_until(lambda: "sip:nobody@example.org" in _sip_users(office, "carol@localhost"), 30, "the second row")
     bob.send("carol@localhost", "who are you?")
     assert publisher.wait_message().text == "who are you?"
     assert "item-not-found" in bob.wait_error().xml
@@ -405,8 +405,8 @@ def test_a_restart_while_a_phone_is_silent(office: Gateway, make_phone: MakePhon
     phone.unregister()
     office.kamailio.restart()
     office.wait_state(ALICE, "online")
-    wait_until(lambda: _settled(office), 10, "all are kept")
+    wait_until(lambda: _settled(office), 30, "all are kept")
     phone.answer = (200, "OK")
     phone.register()
-    wait_until(lambda: {message.text for message in _taken(phone)} == set(texts), 15, "all texts")
+    wait_until(lambda: {message.text for message in _taken(phone)} == set(texts), 30, "all texts")
     assert list(dict.fromkeys(message.text for message in _taken(phone))) == texts

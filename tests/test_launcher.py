@@ -83,6 +83,13 @@ def kamailio(tmp_path: Path) -> Iterator[Kamailio]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kamailio]:
+    """For tests that only look."""
+    with Kamailio(tmp_path_factory.mktemp("running"), users={"alice": "a-secret"}) as server:
+        yield server
+
+
 @pytest.fixture
 def phone(kamailio: Kamailio) -> Iterator[Callable[[str], Phone]]:
     phones: list[Phone] = []
@@ -109,13 +116,14 @@ def test_signal_stops_everything(kamailio: Kamailio, number: signal.Signals) -> 
     assert kamailio.log_path.read_text() == "ready\n"
 
 
-def test_ready_means_that_sip_and_every_worker_answer(kamailio: Kamailio, phone: Callable[[str], Phone]) -> None:
-    assert phone("alice").options().status == 200
-    ranks = [process["rank"] for process in kamailio.processes() if process["description"].startswith("udp")]
-    assert ranks == list(range(1, 1 + kamailio.workers + 1))
-    first = [process for process in kamailio.processes() if process["rank"] in (1, 2)]
-    assert all(f":{kamailio.internal_port}" in process["description"] for process in first)
-    assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(kamailio)}
+def test_ready_means_that_sip_and_every_worker_answer(running: Kamailio) -> None:
+    with Phone(f"sip:alice@{running.domain}", "a-secret", ("127.0.0.1", running.port)) as phone:
+        assert phone.options().status == 200
+    ranks = [process["rank"] for process in running.processes() if process["description"].startswith("udp")]
+    assert ranks == list(range(1, 1 + running.workers + 1))
+    first = [process for process in running.processes() if process["rank"] in (1, 2)]
+    assert all(f":{running.internal_port}" in process["description"] for process in first)
+    assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(running)}
 
 
 def test_killed_launcher_leaves_nothing(kamailio: Kamailio) -> None:
@@ -163,12 +171,12 @@ def test_registrations_and_presence_survive_a_restart(kamailio: Kamailio, phone:
 # ---- refusals, each one line that says what to do
 
 
-def test_second_gateway_on_the_state_directory_is_refused(kamailio: Kamailio) -> None:
-    refused = start_in(kamailio.state_dir)
+def test_second_gateway_on_the_state_directory_is_refused(running: Kamailio) -> None:
+    refused = start_in(running.state_dir)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert f"in use by another gateway (process {kamailio.pid})" in refused.stderr
-    assert kamailio.running
+    assert f"in use by another gateway (process {running.pid})" in refused.stderr
+    assert running.running
 
 
 def test_port_in_use_is_refused(tmp_path: Path) -> None:
@@ -241,26 +249,26 @@ def test_database_that_does_not_answer_is_named_without_its_password(tmp_path: P
 # ---- secrets
 
 
-def test_database_url_is_in_private_files_only(kamailio: Kamailio) -> None:
-    for path in (kamailio.state_dir / "kamailio-run.cfg", kamailio.state_dir / "settings.json"):
-        assert kamailio.db_url in path.read_text()
+def test_database_url_is_in_private_files_only(running: Kamailio) -> None:
+    for path in (running.state_dir / "kamailio-run.cfg", running.state_dir / "settings.json"):
+        assert running.db_url in path.read_text()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    for pid in processes_of(kamailio):
-        assert kamailio.db_url not in Path(f"/proc/{pid}/cmdline").read_text()
-        assert kamailio.db_url.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+    for pid in processes_of(running):
+        assert running.db_url not in Path(f"/proc/{pid}/cmdline").read_text()
+        assert running.db_url.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_sockets_are_private(kamailio: Kamailio) -> None:
-    assert stat.S_IMODE((kamailio.state_dir / "run").stat().st_mode) == 0o700
+def test_sockets_are_private(running: Kamailio) -> None:
+    assert stat.S_IMODE((running.state_dir / "run").stat().st_mode) == 0o700
     for name in ("rpc.sock", "ctl.sock"):
-        assert stat.S_IMODE((kamailio.state_dir / "run" / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE((running.state_dir / "run" / name).stat().st_mode) == 0o600
 
 
 # ---- check
 
 
-def test_check_of_a_running_gateway(kamailio: Kamailio) -> None:
-    checked = purplectl("check", "--json", "--state-dir", str(kamailio.state_dir), PURPLE_DB_URL=kamailio.db_url)
+def test_check_of_a_running_gateway(running: Kamailio) -> None:
+    checked = purplectl("check", "--json", "--state-dir", str(running.state_dir), PURPLE_DB_URL=running.db_url)
     findings = json.loads(checked.stdout)
     assert checked.returncode == 0, checked.stdout
     assert {finding["level"] for finding in findings} == {"ok"}

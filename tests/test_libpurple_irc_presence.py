@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from purple_bridge.libpurple import buddies
+from purple_bridge.libpurple import buddies, irc
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.irc_lines import parse
-from purple_bridge.libpurple.irc_presence import AVAILABLE, AWAY, ISON_OCTETS, OFFLINE, SECONDS, Changes, Watch
+from purple_bridge.libpurple.irc_presence import AVAILABLE, AWAY, ISON_OCTETS, OFFLINE, Changes, Watch
 from tests.agents.irc import IrcUser
 from tests.children import run_in_child
 from tests.loops import run_until
@@ -139,6 +139,8 @@ def test_everybody_is_asked_about_in_turn() -> None:
 
 # ---- a real server
 
+QUICK = 3.0  # seconds between two questions, instead of ten
+
 
 def _show(account: Account, name: str) -> str | None:
     """None: offline."""
@@ -147,6 +149,7 @@ def _show(account: Account, name: str) -> str | None:
 
 
 def contact(port: int, nick: str, other: str) -> dict[str, Any]:
+    pytest.MonkeyPatch().setattr(irc, "SECONDS", QUICK)
     recorder, seen = started(), dict[str, Any]()
     account = irc_account(nick, port)
     wait_online(account)
@@ -154,15 +157,15 @@ def contact(port: int, nick: str, other: str) -> dict[str, Any]:
         user.away("tea")
         user.wait_line(lambda line: line.command == "306")
         account.ask_contact(other.upper())
-        seen["away"] = run_until(lambda: _show(account, other), "away, asked at once", SECONDS - 2)
+        seen["away"] = run_until(lambda: _show(account, other), "away, asked at once", QUICK - 0.5)
         run_until(lambda: recorder.buddies, "told")
         user.away()
-        run_until(lambda: _show(account, other) == "", "back", SECONDS + 2)
+        run_until(lambda: _show(account, other) == "", "back", QUICK + 2)
     start = time.monotonic()
-    run_until(lambda: _show(account, other) is None, "gone", SECONDS + 2)
+    run_until(lambda: _show(account, other) is None, "gone", QUICK + 2)
     seen["seconds"] = time.monotonic() - start
     with IrcUser(other, ("127.0.0.1", port)):
-        run_until(lambda: _show(account, other) == "", "there again", SECONDS + 2)
+        run_until(lambda: _show(account, other) == "", "there again", QUICK + 2)
         account.disconnect()
         run_until(lambda: account.disconnected, "signed off")
         seen["signed off"] = account.contact_status(other)
@@ -176,7 +179,7 @@ def contact(port: int, nick: str, other: str) -> dict[str, Any]:
 def test_a_contact_is_seen_to_come_go_and_be_away(ngircd: Ngircd) -> None:
     seen = run_in_child(contact, ngircd.port, "watchpurple", "watchedone")
     assert seen["away"] == "away"
-    assert seen["seconds"] <= SECONDS + 1
+    assert seen["seconds"] <= QUICK + 1
     assert seen["signed off"] is None
     assert (seen["notices"], seen["failures"]) == ([], [])
 

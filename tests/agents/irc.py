@@ -71,11 +71,11 @@ class IrcUser:
         """False once the connection has ended, whoever ended it."""
         return self._reader.is_alive()
 
-    def wait_line(self, predicate: Callable[[Line], bool] | None = None, timeout: float = 10.0) -> Line:
+    def wait_line(self, predicate: Callable[[Line], bool] | None = None, timeout: float = 30.0) -> Line:
         """The first matching line not given before; AssertionError after `timeout` seconds."""
         return self._lines.wait(predicate, timeout)
 
-    def wait_message(self, predicate: Callable[[IrcMessage], bool] | None = None, timeout: float = 10.0) -> IrcMessage:
+    def wait_message(self, predicate: Callable[[IrcMessage], bool] | None = None, timeout: float = 30.0) -> IrcMessage:
         """The first matching message not given before; AssertionError after `timeout` seconds."""
         return self._messages.wait(predicate, timeout)
 

@@ -130,7 +130,7 @@ class Phone:
         """Every MESSAGE received, in order; a retransmission is not one."""
         return self._messages.items
 
-    def wait_message(self, predicate: Callable[[Received], bool] | None = None, timeout: float = 10.0) -> Received:
+    def wait_message(self, predicate: Callable[[Received], bool] | None = None, timeout: float = 30.0) -> Received:
         """The first matching MESSAGE not given before; AssertionError after `timeout` seconds."""
         return self._messages.wait(predicate, timeout)
 

@@ -86,9 +86,13 @@ class Subscription:
         """RFC 6665 §4.1.2.3: a SUBSCRIBE with Expires 0; a last NOTIFY follows."""
         return self.subscribe(0)
 
-    def wait_notify(self, predicate: Callable[[Notify], bool] | None = None, timeout: float = 10.0) -> Notify:
+    def wait_notify(self, predicate: Callable[[Notify], bool] | None = None, timeout: float = 30.0) -> Notify:
         """The first matching NOTIFY later than the one given last; AssertionError after `timeout` seconds."""
         return self._inbox.wait(predicate, timeout)
+
+    def forget(self) -> None:
+        """wait_notify gives only what comes from now on."""
+        self._inbox.forget()
 
     def receive(self, request: Request) -> tuple[int, str]:
         """Take a NOTIFY of this dialog; returns the answer to it. Called by the phone's reading thread."""

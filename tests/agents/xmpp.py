@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 ROSTER = "jabber:iq:roster"
-CALL_SECONDS = 15.0
+CALL_SECONDS = 30.0
 SUBSCRIPTION_TYPES = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 
 
@@ -131,25 +131,25 @@ class XmppUser:
         return self._presences.items
 
     def wait_message(
-        self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 10.0
+        self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 30.0
     ) -> XmppMessage:
         """The first matching message not given before; AssertionError after `timeout` seconds."""
         return self._messages.wait(predicate, timeout)
 
-    def wait_chat_state(self, state: str, timeout: float = 10.0) -> XmppMessage:
+    def wait_chat_state(self, state: str, timeout: float = 30.0) -> XmppMessage:
         """The first message with that chat state not given before."""
         return self._chat_states.wait(lambda message: message.chat_state == state, timeout)
 
-    def wait_error(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 10.0) -> XmppMessage:
+    def wait_error(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 30.0) -> XmppMessage:
         """The first matching error message not given before."""
         return self._errors.wait(predicate, timeout)
 
-    def wait_any(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 10.0) -> XmppMessage:
+    def wait_any(self, predicate: Callable[[XmppMessage], bool] | None = None, timeout: float = 30.0) -> XmppMessage:
         """The first matching stanza of `all_messages` not given by this method before."""
         return self._all.wait(predicate, timeout)
 
     def wait_presence(
-        self, predicate: Callable[[XmppPresence], bool] | None = None, timeout: float = 10.0
+        self, predicate: Callable[[XmppPresence], bool] | None = None, timeout: float = 30.0
     ) -> XmppPresence:
         """The first matching presence; older ones of that full JID are not given any more."""
         return self._presences.wait(predicate, timeout)
