@@ -22,6 +22,7 @@ from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
+from purple_bridge.kamailio_tls import repair_tls
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.libpurple import core
@@ -49,6 +50,7 @@ class Runtime:
         app_python3.check_version(app_python3.version_of(self._kamailio), app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
         repair_rls()
+        repair_tls()
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
         _check_database(self.settings)

@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "xcap_nodes": (),
     "kamailio_rls": ("errors",),
     "kamailio_sqlite": (),
+    "kamailio_tls": (),
     "destinations": ("addresses", "db.account", "errors", "ownership"),
     "bodies": ("addresses", "errors", "presence"),
     "bodies.content": ("errors",),

@@ -17,6 +17,7 @@ INSTALLED = Path(sysconfig.get_path("data")) / "share/kamailio-purple"
 SYSTEM_CONFIG = Path("/etc/kamailio-purple")  # what `purplectl install` has put there, for the operator to edit
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SHARED_MEGABYTES = 256
+FOR_CONNECTIONS = 768  # more of them: a connection over TCP takes 270 KB, over TLS 340 KB, and kamailio.cfg allows 2048
 PRIVATE_MEGABYTES = 16
 
 # what makes libpurple, GLib or a plugin look for a desktop, and the secret that the command line of this tool may use
@@ -61,13 +62,17 @@ def default_script() -> Path:
     return edited if os.access(edited, os.R_OK) and not is_checkout() else PROJECT_ROOT / "kemi" / "gateway.py"
 
 
-def command_line(kamailio: Kamailio, state: StateDirectory) -> list[str]:
-    """Kamailio in the foreground, log on stderr; the kernel ends it when its parent ends (prctl(2))."""
+def command_line(kamailio: Kamailio, state: StateDirectory, tcp: bool) -> list[str]:
+    """Kamailio in the foreground, log on stderr; the kernel ends it when its parent ends (prctl(2)).
+
+    ``tcp``: there are listeners over TCP or TLS. Shared memory is taken from the machine as it is used.
+    """
+    shared = SHARED_MEGABYTES + (FOR_CONNECTIONS if tcp else 0)
     return [
         *("setpriv", "--pdeathsig", "SIGTERM"),
         *program(kamailio, state),
         *("-DD", "-E"),
-        *("-m", str(SHARED_MEGABYTES), "-M", str(PRIVATE_MEGABYTES)),
+        *("-m", str(shared), "-M", str(PRIVATE_MEGABYTES)),
     ]
 
 

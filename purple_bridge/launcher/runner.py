@@ -52,7 +52,7 @@ def run_gateway(run: Run, kamailio: Kamailio, log: IO[bytes] | int, announce: Ca
     Raises ConfigurationError if the gateway does not come up, ProcessDied if one of its processes ends by itself.
     """
     with Supervisor() as supervisor:
-        supervisor.start(command_line(kamailio, run.state), environment(run.state, os.environ), log)
+        supervisor.start(command_line(kamailio, run.state, run.tcp), environment(run.state, os.environ), log)
         try:
             _wait_until_ready(run, supervisor)
             _watch_processes(run, supervisor)

@@ -45,6 +45,11 @@ class Run:
         return (*self.listeners, *([self.web] if self.web else []))
 
     @property
+    def tcp(self) -> bool:
+        """TLS counts, too."""
+        return any(listener.protocol != "udp" for listener in self.all_listeners)
+
+    @property
     def tls(self) -> bool:
         return any(listener.protocol == "tls" for listener in self.all_listeners)
 
@@ -101,7 +106,7 @@ def _features(run: Run) -> list[str]:
     features = {
         SCHEMES[run.db_url.partition(":")[0]]: True,
         "WITH_AUTH": run.auth,
-        "WITH_TCP": any(listener.protocol != "udp" for listener in run.all_listeners),
+        "WITH_TCP": run.tcp,
         "WITH_TLS": run.tls,
         "WITH_MHOMED": hosts != {"127.0.0.1"},
         "WITH_THREADS_MODE": run.threads_mode,
