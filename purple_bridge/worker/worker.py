@@ -506,6 +506,8 @@ class Worker:
 
     # ------------------------------------------------------------ libpurple's events
     def _owner(self, purple: Account) -> OwnedAccount | None:
+        """In front of each event, which is then handled by the settings as they are now."""
+        self._live.look()
         account = self._of_purple.get(purple.pointer)
         return account if account is not None and account.purple is purple else None
 
