@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -36,7 +37,7 @@ class Browser:
 
     @property
     def text(self) -> str:
-        return self.one("body").text
+        return "".join(self.texts("body"))
 
     @property
     def path(self) -> str:
@@ -46,13 +47,20 @@ class Browser:
     def all(self, css: str) -> list[WebElement]:
         return list(self.driver.find_elements(By.CSS_SELECTOR, css))
 
+    def texts(self, css: str) -> list[str]:
+        """What the elements show; nothing while another page comes."""
+        try:
+            return [element.text for element in self.all(css)]
+        except (NoSuchElementException, StaleElementReferenceException):
+            return []
+
     def one(self, css: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def labelled(self, label: str) -> WebElement:
         """The input that the label belongs to."""
         xpath = f"//label[starts-with(normalize-space(), {label!r})]"
-        found = self.driver.find_element(By.XPATH, xpath)
+        found = self._awaited(xpath)
         return self.driver.find_element(By.ID, found.get_attribute("for") or "")
 
     def fill(self, label: str, text: str) -> None:
@@ -63,7 +71,11 @@ class Browser:
     def press(self, words: str) -> None:
         """A button or link with these words."""
         xpath = f"//button[normalize-space()={words!r}] | //a[normalize-space()={words!r}]"
-        self.driver.find_element(By.XPATH, xpath).click()
+        self._awaited(xpath).click()
+
+    def _awaited(self, xpath: str) -> WebElement:
+        """A click returns before the next page is there."""
+        return wait_until(lambda: self.driver.find_elements(By.XPATH, xpath), SECONDS, xpath)[0]
 
     def wait_text(self, text: str, seconds: float = SECONDS) -> None:
         wait_until(lambda: text in self.text, seconds, f"{text!r} on the page")
