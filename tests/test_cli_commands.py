@@ -108,7 +108,7 @@ def test_what_is_no_command_says_so_on_one_line() -> None:
 def test_a_file_that_cannot_be_written_is_one_line() -> None:
     done = process("export", "/does/not/exist/rows.csv", PURPLE_DB_URL="sqlite:////does/not/exist.db")
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == "purplectl: /does/not/exist/rows.csv cannot be made: No such file or directory\n"
 
 
 def test_whoever_reads_no_further_sees_no_error(tmp_path: Path) -> None:

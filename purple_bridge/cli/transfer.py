@@ -135,7 +135,10 @@ def _write(file: Path, pieces: Iterable[str]) -> None:
 
 
 def _replace(file: Path, pieces: Iterable[str]) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be made: {error.strerror}") from None
     try:
         with open(descriptor, "wb") as new:  # noqa: PTH123 - of a descriptor
             new.writelines(piece.encode() for piece in pieces)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Options
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, null, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, null, select, update
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.account import OptionValue
 from purple_bridge.db.tables import PURPLEMAP, has_options, purplemap_table
 from purple_bridge.errors import ConfigurationError
+
+T = TypeVar("T")
 
 PAGE = 1000  # rows in one statement
 
@@ -91,10 +94,25 @@ def write_rows(
         for chunk in _chunks(added):
             connection.execute(insert(mapping), chunk)
             progress(len(chunk))
-        for change in changed:
-            if change.values:
-                connection.execute(update(mapping).where(mapping.c.id == change.row_id).values(change.values))
-            progress(1)
+        _change(connection, mapping, changed, progress)
+
+
+def _change(connection: Connection, table: Table, changes: Sequence[Change], progress: Callable[[int], None]) -> None:
+    """Those that set the same columns together: one by one they would take ten times as long."""
+    alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
+    for change in changes:
+        alike[tuple(change.values)].append(change)
+    for names, same in alike.items():
+        statement = update(table).where(table.c.id == bindparam("row_id"))
+        statement = statement.values({name: bindparam(f"new_{name}") for name in names})
+        for chunk in _chunks(same):
+            if names:
+                connection.execute(statement, [_parameters(change) for change in chunk])
+            progress(len(chunk))
+
+
+def _parameters(change: Change) -> dict[str, int | str | None]:
+    return {"row_id": change.row_id, **{f"new_{name}": value for name, value in change.values.items()}}
 
 
 def stored_rows(engine: Engine, table: str = PURPLEMAP) -> Iterator[Sequence[str | None]]:
@@ -113,7 +131,7 @@ def stored_rows(engine: Engine, table: str = PURPLEMAP) -> Iterator[Sequence[str
         last = page[-1].id
 
 
-def _chunks(rows: Sequence[dict[str, str | None]]) -> Iterator[Sequence[dict[str, str | None]]]:
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     return (rows[start : start + PAGE] for start in range(0, len(rows), PAGE))
 
 
