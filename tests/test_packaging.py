@@ -6,19 +6,16 @@ import io
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import click
 import pytest
-from packaging.requirements import Requirement
 
 import purple_bridge
 from purple_bridge.cli.main import cli, main
@@ -29,14 +26,13 @@ from purple_bridge.installer.system import check_place
 from purple_bridge.launcher.notify import notify
 from purple_bridge.launcher.parameters import NUMBERS, STRINGS
 from tests.agents.phone import Phone
+from tests.installed import make_environment, make_wheel, run
 from tests.servers.kamailio import PROJECT, Kamailio
 
-NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "state", "build", "dist")
 CONFIG = "etc/kamailio-purple/kamailio.cfg"
 OPTIONS = "etc/kamailio-purple/gateway.env"
 UNIT = "etc/systemd/system/kamailio-purple.service"
 EXPOSURE = 20  # tenths
-SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Kamailio embeds
 
 
 # ---------------------------------------------------------------- the wheel
@@ -44,18 +40,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Kamailio embeds
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made of the source archive, which is made of a copy of the checkout."""
-    directory = tmp_path_factory.mktemp("build")
-    shutil.copytree(PROJECT, directory / "checkout", ignore=NOT_SOURCE)
-    build = f"from setuptools import build_meta; build_meta.build_sdist({str(directory)!r})"
-    _run([sys.executable, "-W", "error", "-c", build], cwd=directory / "checkout")
-    (archive,) = directory.glob("*.tar.gz")
-    (directory / "source").mkdir()
-    _run(["tar", "xf", str(archive), "-C", str(directory / "source"), "--strip-components=1"])
-    options = ["--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(directory)]
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", *options, str(directory / "source")])
-    (made,) = directory.glob("*.whl")
-    return made
+    return make_wheel(tmp_path_factory.mktemp("build"))
 
 
 def test_the_wheel_is_for_every_python_3(wheel: Path) -> None:
@@ -87,35 +72,9 @@ def _wanted() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With Debian's Python, the wheel, and what it says it depends on; nothing of the checkout."""
     place = tmp_path_factory.mktemp("opt") / "kamailio-purple"
-    _run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(place)])
-    (packages,) = place.glob("lib/python3*/site-packages")
-    pip = [sys.executable, "-m", "pip", "--python", str(place)]
-    _run([*pip, "install", "--quiet", "--no-index", "--no-deps", str(wheel)])
-    (installed,) = distributions(name="kamailio-purple", path=[str(packages)])
-    for path in {path for each in _dependencies(installed, set()).values() for path in _tops(each)}:
-        (packages / path.name).symlink_to(path)
-    _run([*pip, "check"])
+    make_environment(place, wheel)
     return place
-
-
-def _dependencies(package: Distribution, extras: set[str]) -> dict[str, Distribution]:
-    """Name -> distribution, for all that is needed without the tests."""
-    found: dict[str, Distribution] = {}
-    for requirement in map(Requirement, package.requires or []):
-        if requirement.marker and not any(requirement.marker.evaluate({"extra": each}) for each in extras or {""}):
-            continue
-        needed = distribution(requirement.name)
-        found |= {requirement.name: needed} | _dependencies(needed, requirement.extras)
-    return found
-
-
-def _tops(package: Distribution) -> Iterator[Path]:
-    """Files and directories that it has at the top of site-packages."""
-    root = Path(str(package.locate_file("")))
-    for name in {path.parts[0] for path in package.files or []} - {"..", "__pycache__"}:
-        yield root / name
 
 
 class InstalledGateway(Kamailio):
@@ -141,7 +100,7 @@ class InstalledGateway(Kamailio):
 
     def purplectl(self, *words: str, text: str = "") -> str:
         command = [str(self._purplectl), *words, "--state-dir", str(self.state_dir)]
-        return _run(command, cwd=self.directory, environment=self.environment(), text=text)
+        return run(command, cwd=self.directory, environment=self.environment(), text=text)
 
     def told(self) -> str:
         """The next thing that the service manager was told."""
@@ -207,7 +166,7 @@ def test_systemd_is_content_with_the_unit(tmp_path: Path) -> None:
     unit = str(tmp_path / UNIT)
     verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
-    _run(["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", unit])
+    run(["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", unit])
 
 
 def test_the_service_is_what_the_gateway_counts_on(tmp_path: Path) -> None:
@@ -226,8 +185,8 @@ def test_everything_is_put_in_place(tmp_path: Path) -> None:
     assert f'PURPLE_OPTIONS="{" ".join(LISTEN)} --web 127.0.0.1:8088"' in (tmp_path / OPTIONS).read_text()
     assert (tmp_path / OPTIONS).stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "usr/local/bin/purplectl").readlink() == Path(sys.prefix) / "bin/purplectl"
-    _run(["systemd-sysusers", "--dry-run", str(tmp_path / "etc/sysusers.d/kamailio-purple.conf")])
-    _run(["bash", "-n", str(tmp_path / "usr/local/share/bash-completion/completions/purplectl")])
+    run(["systemd-sysusers", "--dry-run", str(tmp_path / "etc/sysusers.d/kamailio-purple.conf")])
+    run(["bash", "-n", str(tmp_path / "usr/local/share/bash-completion/completions/purplectl")])
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
@@ -298,7 +257,7 @@ def _as_if_shipped_before(root: Path, path: str, text: str) -> None:
 
 
 def _digest(text: str) -> str:
-    return _run(["sha256sum"], text=text).split()[0]
+    return run(["sha256sum"], text=text).split()[0]
 
 
 def test_uninstall_leaves_the_data_and_what_was_edited(tmp_path: Path) -> None:
@@ -420,14 +379,3 @@ def test_man_is_content_with_the_pages(tmp_path: Path) -> None:
         )
         assert shown.stderr == ""
         assert "kamailio-purple" in shown.stdout
-
-
-def _run(command: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None, text: str = "") -> str:
-    """stdout. Raises CalledProcessError with what the program said as its note."""
-    try:
-        return subprocess.run(
-            command, cwd=cwd, env=environment, input=text, capture_output=True, text=True, check=True
-        ).stdout
-    except subprocess.CalledProcessError as error:
-        error.add_note(error.stdout + error.stderr)
-        raise
