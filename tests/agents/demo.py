@@ -24,7 +24,7 @@ from tests.agents.xmpp import XmppPresence, XmppUser
 from tests.servers.base import HOST
 from tests.servers.kamailio import Kamailio
 from tests.servers.prosody import Prosody
-from tests.waiting import wait_until
+from tests.waiting import free_port, wait_until
 
 SIP_DOMAIN = "example.org"
 ALICE = f"sip:alice@{SIP_DOMAIN}"
@@ -74,7 +74,10 @@ class Demo:
         self.sip_password, self.alice_password, self.bob_password = (secrets.token_hex(4) for _ in range(3))
         users = {"alice": self.alice_password, "bob": self.bob_password}
         self.prosody = Prosody(directory / "prosody", users)
-        self.gateway = Kamailio(directory / "gateway", domain=SIP_DOMAIN)
+        self.web = f"{HOST}:{free_port('tcp')}"
+        self.gateway = Kamailio(
+            directory / "gateway", domain=SIP_DOMAIN, settings={"web_admins": ALICE}, options=["--web", self.web]
+        )
 
     # ---- the servers
 
@@ -200,6 +203,7 @@ class Demo:
                 "chat client": f"{BOB_XMPP}, password {self.bob_password}, server {HOST}:{self.prosody.port}, no TLS",
                 "Alice writes to": BOB,
                 "Bob writes to": f"{ALICE_XMPP} (her account's password: {self.alice_password})",
+                "web page": f"http://{self.web}/, as alice, password {self.sip_password}",
                 "see her account": f"./purplectl status --state-dir {self.gateway.state_dir}",
                 "files": f"{self.directory}",
             },
