@@ -69,7 +69,8 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._auth = parameters["auth"] == 1
-        self._web = WebServer(live_settings())
+        self._live = live_settings()
+        self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
 
     def child_init(self, rank: int) -> int:
@@ -90,6 +91,7 @@ class Routes:
 
     def ksr_xhttp_event(self, _message: object, _event: str) -> int:
         """The same boundary for HTTP."""
+        self._live.look()
         try:
             if self._web.is_here():
                 self._web.handle()

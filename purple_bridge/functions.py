@@ -504,7 +504,8 @@ class PurpleFunctions:
         try:
             self._channels.send(keeper_of(user, self._settings.workers), encode(DeliverKept(user)))
         except Overloaded as error:
-            logger.error("what is kept for %s waits for the next REGISTER: %s", user, error.reason)
+            words = "[%s] what is kept for %s waits for the next REGISTER: %s"
+            logger.error(words, self._for_log("$ci"), user, error.reason)
 
     def _is_user(self, uri: str) -> None:
         if not subscribers.has_user(self._engine, _parsed(uri)):

@@ -50,7 +50,7 @@ def message_of(row: QueueRow) -> SendMessage | None:
     try:
         message = _decoder.decode(row.message)
     except msgspec.MsgspecError as error:
-        logger.error("purple_queue: row %d cannot be read: %s", row.id, error)
+        logger.error("[%s] purple_queue: row %d cannot be read: %s", row.call_id, row.id, error)
         return None
     return msgspec.structs.replace(message, id=row.id, stored=True)
 

@@ -68,7 +68,7 @@ class Runtime:
         app_python3.on_child_init(self._child_init)
 
     def live_settings(self) -> LiveSettings:
-        return LiveSettings(self.settings, self._shared.live)
+        return LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
 
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""

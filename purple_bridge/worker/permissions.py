@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from purple_bridge import logs
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import presence_rules
 from purple_bridge.bodies.presence_rules import Handling
@@ -60,7 +61,7 @@ class Permissions:
     def asked(self, account: OwnedAccount, request: AuthorizationRequest) -> None:
         """RFC 8048 §5.2.1"""
         if len(self._open) >= MOST_OPEN:
-            logger.error("account %s: too many open questions, %s is refused", account.ext_user, request.who)
+            logger.error("account %s: too many open questions, %s is refused", account.label, request.who)
             request.deny()
             return
         self._with_address(account, request.who, lambda address: self._ask(account, request, address))
@@ -139,14 +140,14 @@ class Permissions:
         question = self._open.get(key)
         if word not in ("yes", "no") or question is None:
             return False
-        logger.info("[%s] %s answered %s to %s", message.call_id, message.sip_user, word, question.request.who)
+        logger.info("%s %s answered %s to %s", logs.of(message), message.sip_user, word, question.request.who)
         self._decide(key, question, word == "yes")
         return True
 
     def _decide(self, key: Key, question: Question, well: bool) -> None:
         logger.info(
             "account %s: %s %s see when %s is online",
-            question.account.ext_user,
+            question.account.label,
             question.request.who,
             "may" if well else "may not",
             ", ".join(question.account.sip_users),

@@ -179,7 +179,7 @@ class Watches:
 
     def _refuse(self, account: OwnedAccount, contact: WatchedContact) -> None:
         """RFC 8048 §5.3.1: terminated, rejected. Whoever subscribes later asks the contact anew."""
-        logger.info("account %s: %s does not let %s see it", account.ext_user, contact.name, contact.watcher)
+        logger.info("account %s: %s does not let %s see it", account.label, contact.name, contact.watcher)
         if not contact.private:  # a SIP user, whose presence is his own affair: his account is just not seen
             self._publish_status(account, contact, ContactStatus(), time.time())
             return

@@ -736,5 +736,5 @@ def _readable(subscription: StoredSubscription) -> tuple[StoredSubscription, Sip
 def _cancel(account: OwnedAccount, name: str, document: bytes, address: SipAddress) -> None:
     """RFC 8048 §5.2: the authorization is cancelled, if the user's rules say so."""
     if account.purple is not None and may_not_see(document, address):
-        logger.info("account %s: %s may not see it any more", account.ext_user, name)
+        logger.info("account %s: %s may not see it any more", account.label, name)
         account.purple.cancel_authorization(name)
