@@ -11,6 +11,7 @@ from functools import reduce
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -73,11 +74,9 @@ def _numbers(connection: Connection, table: Table, names: list[str]) -> Iterator
     return ((int(row[0]), (int(row[1]), int(row[2]))) for row in connection.execute(statement))
 
 
-def _number(dialect: str, columns: list[ColumnElement[str]]) -> ColumnElement[int]:
+def _number(dialect: str, columns: list[Column[str]]) -> ColumnElement[int]:
     """Of one row; the id is in it, so rows that exchange what they say make another sum."""
-    line = func.concat_ws(
-        _BETWEEN, *(func.coalesce(column, _NULL) if column.nullable else column for column in columns)
-    )
+    line = func.concat_ws(_BETWEEN, *_texts(columns))
     return cast(func.hashtext(line), BigInteger) if dialect == "postgresql" else func.crc32(line)
 
 
@@ -93,7 +92,10 @@ def _hashed_here(connection: Connection, table: Table, names: list[str]) -> Iter
         first = connection.execute(select(func.min(number)).where(number >= end)).scalar()
 
 
-def _line(columns: list[ColumnElement[str]]) -> ColumnElement[str]:
+def _line(columns: list[Column[str]]) -> ColumnElement[str]:
     """As concat_ws, which SQLite has since 3.44."""
-    texts: list[ColumnElement[str]] = [func.coalesce(column, _NULL) for column in columns]
-    return reduce(lambda line, text: line.op("||")(_BETWEEN).op("||")(text), texts)
+    return reduce(lambda line, text: line.op("||")(_BETWEEN).op("||")(text), _texts(columns))
+
+
+def _texts(columns: list[Column[str]]) -> list[ColumnElement[str]]:
+    return [func.coalesce(column, _NULL) if column.nullable else column for column in columns]

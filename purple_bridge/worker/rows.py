@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 LOOKER = 1  # the worker that looks for changes
 LOOK_SECONDS = 2.0
-LOOK_SHARE = 10  # looking takes at most a tenth of the time, so a very large table is looked at less often
+LOOK_SHARE = 5  # looking takes at most a fifth of the time, so a very large table is looked at less often
 AGAIN_SECONDS = 1.0  # after the database failed
 BASELINE_SECONDS = (
     5.0  # what changes while the gateway starts is found if the first look comes before the first reading
