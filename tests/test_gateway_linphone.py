@@ -9,6 +9,7 @@ import pytest
 
 from tests.agents.xmpp import XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
+from tests.pairs import asks
 from tests.servers.linphone import Linphone
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
@@ -38,7 +39,7 @@ def test_it_writes_and_is_written_to(phone: Linphone, bob: XmppUser, prosody: Pr
     phone.type(f"chat {xmpp_contact(f'bob@{prosody.domain}')} Grüße & <3 from a phone")
     assert bob.wait_message().body == "Grüße & <3 from a phone"
     bob.send(f"{USER}@{prosody.domain}", "Grüße zurück")
-    wait_until(lambda: "Grüße zurück" in phone.screen, 10, "the answer on the phone's screen")
+    wait_until(lambda: "Grüße zurück" in phone.screen, 30, "the answer on the phone's screen")
 
 
 def test_its_receipt_reaches_the_contact(phone: Linphone, bob: XmppUser, prosody: Prosody) -> None:
@@ -46,17 +47,18 @@ def test_its_receipt_reaches_the_contact(phone: Linphone, bob: XmppUser, prosody
     jid = f"{USER}@{prosody.domain}"
     request = f"<request xmlns='{RECEIPTS}'/>"
     bob.send_xml(f"<message to='{jid}' type='chat' id='lin 1'><body>are you there?</body>{request}</message>")
-    wait_until(lambda: "are you there?" in phone.screen, 10, "the message on the phone's screen")
+    wait_until(lambda: "are you there?" in phone.screen, 30, "the message on the phone's screen")
     receipt = bob.wait_any(lambda message: RECEIPTS in message.xml)
     assert 'id="lin 1"' in receipt.xml.replace("'", '"')
 
 
 def test_it_sees_the_contact_and_is_seen(phone: Linphone, bob: XmppUser, prosody: Prosody) -> None:
     jid = f"{USER}@{prosody.domain}"
+    bob.wait_presence(asks(jid))
     bob.approve(jid)
-    wait_until(lambda: "is Online" in phone.screen, 15, "the contact is online")
+    wait_until(lambda: "is Online" in phone.screen, 30, "the contact is online")
     bob.presence(show="dnd")
-    wait_until(lambda: "is Busy" in phone.screen, 15, "the contact is busy")
+    wait_until(lambda: "is Busy" in phone.screen, 30, "the contact is busy")
     bob.subscribe(jid)
     bob.wait_presence(lambda presence: presence.type == "subscribed" and presence.from_bare == jid)
     bob.wait_presence(lambda presence: presence.type == "available" and presence.from_bare == jid)

@@ -65,8 +65,9 @@ class Linphone(Server):
         (self.directory / "linphonerc").write_text(text)
 
     def command(self) -> list[str]:
+        """stdbuf(1): 5.3 shows what it was told about a friend only when the next command is typed."""
         traffic = self.directory / "traffic"
-        return ["linphonec", "-c", str(self.directory / "linphonerc"), "-d", "6", "-l", str(traffic)]
+        return ["stdbuf", "-oL", "linphonec", "-c", str(self.directory / "linphonerc"), "-d", "6", "-l", str(traffic)]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.directory)}
@@ -90,5 +91,7 @@ class Linphone(Server):
     def quit(self) -> None:
         """As a person does: it signs off. subprocess.TimeoutExpired if it does not end."""
         assert self._process is not None
+        assert self._process.stdin is not None
         self.type("quit")
+        self._process.stdin.close()  # Linphone 5.3 reads on until then
         self._process.wait(10)
