@@ -214,6 +214,8 @@ def _sent_by_phone(server: Gateway, phone: Phone) -> Iterator[str]:
     yield send(BOB, 500, f"{IN_A_ROUTE} {{}}")
     yield send(BOB, 202, f"{IN_A_WORKER} {{}}")
     yield send(BOB, 202, "<b>{}</b>", "text/html")
+    phone.send_raw(f"MESSAGE\r\nVia: SIP/2.0/UDP 127.0.0.1\r\n\r\n{(broken := _secret())}".encode())
+    yield broken
     _set(server, "queue_ttl", 2)
     assert phone.publish(None, expires=0, etag=phone.etag).status == 200
     server.wait_state(ALICE, "offline")
