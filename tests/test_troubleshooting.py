@@ -21,7 +21,7 @@ def _longest(text: ast.expr) -> str:
     if isinstance(text, ast.Constant) and isinstance(text.value, str):
         whole = text.value
     elif isinstance(text, ast.JoinedStr):
-        whole = "".join(part.value if isinstance(part, ast.Constant) else "%s" for part in text.values)
+        whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "%s" for part in text.values)
     else:
         return ""
     return max(re.split(r"%\.?\d*[sdrx]", whole), key=len).strip(" :;.`[]")
