@@ -230,6 +230,7 @@ def test_a_question_whose_answer_is_lost_is_put_again() -> None:
 
 
 def test_without_cfg_rpc_it_is_said_once_and_nothing_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "purple_bridge")
     kamailio = Kamailio()
     kamailio.watch.look()
     kamailio.asked[0](None)

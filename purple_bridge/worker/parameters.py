@@ -44,4 +44,4 @@ class ParameterWatch:
             self._follow(values)
         else:  # without the module each question would be an error in Kamailio's log
             self._ended = True
-            logger.warning("parameters cannot change at run time: Kamailio answers no cfg.get, load the module cfg_rpc")
+            logger.info("parameters cannot change at run time: Kamailio answers no cfg.get; load the module cfg_rpc")
