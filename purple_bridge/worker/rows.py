@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 LOOKER = 1  # the worker that looks for changes
 LOOK_SECONDS = 2.0
-LOOK_SHARE = 5  # looking takes at most a fifth of the time, so a very large table is looked at less often
+LOOK_SHARE = 5  # a very large table is looked at less often: looking takes about a fifth of the time
+LOOK_FREE = 0.2  # seconds of a look that do not count for that
 AGAIN_SECONDS = 1.0  # after the database failed
 BASELINE_SECONDS = (
     5.0  # what changes while the gateway starts is found if the first look comes before the first reading
@@ -127,8 +128,8 @@ class Rows:
         started = time.monotonic()
 
         def found(blocks: list[Block] | None) -> None:
-            pause = max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - started))
-            glib.add_timer(pause, self._look)
+            took = time.monotonic() - started
+            glib.add_timer(max(LOOK_SECONDS, LOOK_SHARE * (took - LOOK_FREE)), self._look)
             if blocks is not None and not self._board.rows_generation():
                 self._board.rows_changed(self._number)  # the others wait for it
             self._tell_all(blocks or [])
