@@ -83,6 +83,7 @@ class Transcript(logging.Handler):
             self.attempt = found[1]
 
     def listen(self) -> None:
+        core.tell_of_encryption()
         logger = logging.getLogger(core.__name__)
         logger.handlers, logger.propagate = [self], False
         logger.setLevel(logging.DEBUG)

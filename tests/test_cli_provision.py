@@ -276,7 +276,7 @@ def test_options_have_the_declared_type(text: str, value: object, purplectl: Pur
     ("protocol", "option", "error"),
     [
         ("prpl-nothing", "port=1", "no protocol 'prpl-nothing'; there are: prpl-irc, prpl-jabber, gtalk"),
-        (JABBER, "prot=1", "there are: auth_plain_in_clear, connect_server, connection_security, enabled, port, typing"),
+        (JABBER, "prot=1", "auth_plain_in_clear, connect_server, connection_security, enabled, port, typing"),
         (JABBER, "port", "write NAME=VALUE"),
         (JABBER, "port=many", "takes a number"),
         (JABBER, "auth_plain_in_clear=perhaps", "takes true or false"),

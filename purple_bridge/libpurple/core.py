@@ -321,7 +321,12 @@ class Core:
 _TELLING = frozenset(
     {b"account", b"certificate", b"connection", b"dns", b"dnsquery", b"dnssrv", b"gnutls", b"nss", b"proxy"}
 )
-_TALKATIVE = frozenset({b"nss"})  # lists every cipher at the start
+_TALKATIVE = {b"nss"}  # lists every cipher at the start
+
+
+def tell_of_encryption() -> None:
+    """The log, at debug, also says with which version of TLS each connection is encrypted."""
+    _TALKATIVE.clear()
 
 
 def _is_logged(level: int, category: bytes | None) -> int:
