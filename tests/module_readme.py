@@ -98,12 +98,12 @@ The gateway in the form in which Kamailio describes its modules. Written by `pyt
 ## 1. Overview
 
 A gateway from SIP to the IM networks that libpurple speaks (XMPP, IRC and others), as a KEMI application in Python. A
-SIP user's phone sends and receives MESSAGE, publishes presence and watches contacts; the network sees an ordinary client
-with the user's own account there. It takes the place of the former C module `purple`.
+SIP user's phone sends and receives MESSAGE, publishes presence and watches contacts; the network sees an ordinary
+client with the user's own account there. It takes the place of the former C module `purple`.
 
 libpurple runs in a thread of Kamailio's first `purple.workers` SIP processes. The routes call the functions of
-`KSR.purple`; what they accept is handed to the process that owns the account. [architecture.md](architecture.md) has the
-picture, [existing-sites.md](existing-sites.md) two complete sets of files.
+`KSR.purple`; what they accept is handed to the process that owns the account. [architecture.md](architecture.md) has
+the picture, [existing-sites.md](existing-sites.md) two complete sets of files.
 
 ## 2. Dependencies
 
