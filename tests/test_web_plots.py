@@ -26,12 +26,28 @@ def test_without_figures_there_is_no_line() -> None:
     assert (made.line, made.area, made.now, made.words) == ("", "", "-", "Messages: nothing known yet")
 
 
+def test_many_points_become_fewer_and_the_line_stays_one() -> None:
+    made = plot("a", "", [(360 - age, age % 2) for age in range(361)], "", 360)
+    heights = {float(spot.split(" ")[1]) for spot in made.line[1:].split("L")[1:]}
+    assert made.line.count("L") < 90 and len(heights) <= 2 and made.now == "0.4"
+
+
 def test_all_zero_lies_at_the_bottom() -> None:
     assert plot("a", "", [(1, 0), (0, 0)], "", 10).line.endswith(f"L{WIDTH:.1f} {HEIGHT - 1:.1f}")
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.2, "0.2"), (0.123456, "0.123"), (12.34, "12.3"), (1234.5, "1234"), (3.0, "3")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.2, "0.2"),
+        (0.123456, "0.12"),
+        (0.001, "0"),
+        (12.34, "12.34"),
+        (12.5, "12.5"),
+        (1234.5, "1234"),
+        (3.0, "3"),
+    ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text

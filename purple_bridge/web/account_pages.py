@@ -41,6 +41,12 @@ NOTICES = {
 }
 ACTIONS = (("reconnect", "Reconnect"), ("disable", "Disable"))
 ACTIONS_WHEN_OFF = (("enable", "Enable"),)
+# by reason of a trial, in the place of what purplectl says
+ADVICE = {
+    "authentication-failed": "If the password is wrong, edit the account and enter the right one.",
+    "password-missing": "Edit the account and enter its password.",
+    "invalid-settings": "Edit the account: see its options.",
+}
 WHEN_ONLINE = {
     "publish": "It signs on when a phone of this user publishes its presence.",
     "register": "It signs on when a phone of this user registers.",
@@ -404,7 +410,7 @@ def _result_in_words(trial: Trial) -> tuple[str, str]:
     detail = trial.result.get("detail") or {}
     advice = str(detail.get("advice") or "")
     text = str(trial.result.get("text", "")).removesuffix(f"; {advice}")
-    return _sentence(text), _sentence(advice)
+    return _sentence(text), ADVICE.get(str(detail.get("reason")), _sentence(advice))
 
 
 def _sentence(text: str) -> str:

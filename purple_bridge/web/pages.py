@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from purple_bridge.web.http import TEXT, Refused, Response
 
@@ -44,7 +45,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals.update(static=self._static, signs=STATE_SIGNS, state_words=STATE_WORDS)
-        self._templates.filters.update(duration=duration, moment=moment, iso=iso)
+        self._templates.filters.update(duration=duration, moment=moment, iso=iso, address=address)
         for name in self._templates.list_templates():
             self._templates.get_template(name)
 
@@ -60,6 +61,12 @@ class Pages:
 
     def _static(self, name: str) -> str:
         return f"/static/{name}?v={self._versions[name]}"
+
+
+def address(text: str) -> Markup:
+    """A SIP or IM address as lists show it: without scheme, and with the place where it may be cut into lines."""
+    name, at, host = text.removeprefix("sip:").partition("@")
+    return Markup("{}{}<wbr>{}").format(name, at, host) if at else Markup("{}").format(name)
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 240, 48  # user units of the SVG
+MOST = 90  # points of a line
 PADDING = 3  # above the highest point, so that its line is not cut
 
 
@@ -22,11 +23,24 @@ class Plot:
 
 
 def plot(name: str, title: str, points: Sequence[tuple[float, float]], unit: str, seconds: float) -> Plot:
-    """``points``: (age in seconds, value), the oldest first; ``seconds``: the age at the left edge."""
+    """``points``: (age in seconds, value), the oldest first; ``seconds``: the age at the left edge.
+
+    More than MOST points are drawn as the mean of neighbours, so that the line stays one.
+    """
+    points = _fewer(points)
     values = [value for _age, value in points]
     now = f"{number(values[-1])}{unit}" if values else "-"
     line = _line(points, seconds, max(values, default=0) or 1)
     return Plot(name, title, now, _words(title, values, unit, seconds), line, _area(line, points, seconds))
+
+
+def _fewer(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Counted from the newest, so that a point keeps its neighbours while the line moves on."""
+    size = -(-len(points) // MOST)
+    if size < 2:
+        return points
+    groups = [points[max(0, end - size) : end] for end in range(len(points), 0, -size)]
+    return [(group[-1][0], sum(value for _age, value in group) / len(group)) for group in reversed(groups)]
 
 
 def _line(points: Sequence[tuple[float, float]], seconds: float, highest: float) -> str:
@@ -59,7 +73,7 @@ def _words(title: str, values: Sequence[float], unit: str, seconds: float) -> st
 
 
 def number(value: float) -> str:
-    """Three figures at most, without what says nothing: 0, 0.25, 12.5, 1234."""
+    """Two figures behind the point at most, without what says nothing: 0, 0.25, 12.5, 1234."""
     if value >= 100 or value == int(value):
         return f"{value:.0f}"
-    return f"{value:.3g}"
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -69,7 +69,7 @@ class Site:
 
     def answer(self, raw: Raw, serves: Callable[[str], bool]) -> Response:
         """``serves``: whether a name is one of this server's domains. Raises nothing."""
-        session = Session.new("", time.time())
+        session = Session.new("", 0)  # which is old, so that its cookie is sent
         try:
             request = Request.parse(raw)
             self._check_host(request, serves)
@@ -175,8 +175,7 @@ class Site:
     def _with_cookie(self, response: Response, request: Request, session: Session) -> Response:
         """Pages renew the cookie, the script of a page does not: an open page alone keeps nobody logged in."""
         is_page = response.media_type == HTML and not any(name == "Set-Cookie" for name, _ in response.headers)
-        known = request.cookie(COOKIE)
-        if not is_page or request.path.startswith("/api/") or (known and not session.is_old(time.time())):
+        if not is_page or request.path.startswith("/api/") or not session.is_old(time.time()):
             return response
         return self._with_session(response, request, session.renewed(time.time()))
 
