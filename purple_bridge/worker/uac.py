@@ -299,7 +299,7 @@ class UserAgentClient:
         try:
             status, reason = answer(request) if answer else (481, "Call/Transaction Does Not Exist")
         except Exception:
-            logger.exception("a %s failed", request.method)
+            logger.exception("[%s] a %s failed", request.header("call-id"), request.method)
             status, reason = 500, "Server Internal Error"
         try:
             self._socket.send(request.answer(status, reason))

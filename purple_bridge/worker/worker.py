@@ -178,10 +178,12 @@ class Worker:
             frame = self._channels.receive(self._number)
             if not frame:
                 break
+            command: Command | None = None
             try:
-                self._handle(decode(frame))
+                command = decode(frame)
+                self._handle(command)
             except Exception:  # one bad command must not stop the others
-                logger.exception("a command failed")
+                logger.exception("[%s] a command failed", getattr(command, "call_id", ""))
         self._pump()
 
     def _handle(self, command: Command) -> None:
