@@ -61,8 +61,7 @@ def _wanted() -> Iterator[str]:
     data = f"kamailio_purple-{purple_bridge.__version__}.data/data/share"
     for path in (PROJECT / "kamailio.cfg", *(PROJECT / "sql").rglob("*.sql")):
         yield f"{data}/kamailio-purple/{path.relative_to(PROJECT)}"
-    documents = (path for path in (PROJECT / "docs").rglob("*.*") if path.suffix != ".png" and path.is_file())
-    for path in documents:
+    for path in (path for path in (PROJECT / "docs").rglob("*.*") if path.is_file() and path.suffix != ".pyc"):
         yield f"{data}/doc/kamailio-purple/{path.relative_to(PROJECT / 'docs')}"
     yield f"kamailio_purple-{purple_bridge.__version__}.dist-info/licenses/LICENSE"
 
