@@ -32,7 +32,6 @@ class Site(Kamailio):
             "INTERNAL": f'"{HOST}:{self.internal_port}"',
             "INTERNAL_URI": f'"sip:{HOST}:{self.internal_port}"',
             "SCRIPT": f'"{script}"',
-            **({"KAMAILIO_6": "1"} if find_kamailio().threads_mode else {}),
         }
 
     @property
