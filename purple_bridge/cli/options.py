@@ -29,12 +29,13 @@ from purple_bridge.db.mapping import DatabaseUnavailable
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted
 from purple_bridge.errors import BadRequest, ConfigurationError
+from purple_bridge.launcher.environment import SYSTEM_CONFIG
 from purple_bridge.launcher.parameters import read_all
 
 SETTINGS_FILE = "settings.json"
 CHECKOUT = Path(__file__).parents[2]
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
-SYSTEM_CONFIG = Path("/etc/kamailio/kamailio.cfg")
+KAMAILIO_CONFIG = Path("/etc/kamailio/kamailio.cfg")  # of a site that has the gateway in a Kamailio of its own
 
 _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give --config with a purple.db_url in it"
 
@@ -105,7 +106,8 @@ def _saved(state_dir: Path) -> dict[str, str]:
 
 
 def _config(given: Path | None) -> dict[str, str]:
-    text = _read(given or SYSTEM_CONFIG)
+    places = [given] if given else [SYSTEM_CONFIG / "kamailio.cfg", KAMAILIO_CONFIG]
+    text = next((text for text in map(_read, places) if text is not None), None)
     if text is None:
         if given:
             raise ConfigurationError(f"{given} does not exist")
@@ -141,7 +143,7 @@ def given_options(command: Callable[..., None]) -> Callable[..., None]:
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help=f"The kamailio.cfg to read, by default {SYSTEM_CONFIG}.",
+        help=f"The kamailio.cfg to read, by default that of {SYSTEM_CONFIG}, else {KAMAILIO_CONFIG}.",
     )
     @wraps(command)
     def with_given(
