@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from purple_bridge.ownership import owner_of
-from tests.agents.phone import Phone
+from tests.agents.phone import Notify, Phone
 from tests.agents.pidf import pidf
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.kamailio import PROJECT, PURPLECTL
@@ -130,7 +130,7 @@ def test_another_users_account_now(gateway: Gateway, prosody: Prosody) -> None:
     carol.presence()
     watch = phone.subscribe(xmpp_contact(CAROL))
     carol.approve(jid)
-    watch.wait_notify(lambda notify: notify.presence is not None and notify.presence.basic == "open")
+    watch.wait_notify(_is_open)
     heir = _sip_user(gateway)
     new_phone = gateway.phone(heir)
     assert new_phone.publish(pidf(sip(heir))).status == 200
@@ -149,6 +149,10 @@ def test_another_users_account_now(gateway: Gateway, prosody: Prosody) -> None:
 def test_what_waits_when_the_row_goes_waits_for_its_return(gateway: Gateway, prosody: Prosody) -> None:
     phone, user, jid = _online(gateway, prosody)
     carol = gateway.xmpp_user(prosody, "carol")
+    carol.presence()
+    watch = phone.subscribe(xmpp_contact(CAROL))
+    carol.approve(jid)
+    watch.wait_notify(_is_open)
     gateway.change_account(jid, ext_options=json.dumps({"connect_server": "127.0.0.1", "port": 9}))
     wait_until(lambda: gateway.account(jid)["state"] in ("error", "connecting"), PROMISE, "off")
     assert phone.message(xmpp_contact(CAROL), "later").status == 202
@@ -156,8 +160,10 @@ def test_what_waits_when_the_row_goes_waits_for_its_return(gateway: Gateway, pro
     wait_until(lambda: gateway.account(jid)["state"] == "unknown", PROMISE, "the account is gone")
     wait_until(lambda: phone.message(xmpp_contact(CAROL), "no account").status == 403, PROMISE, "no account any more")
     gateway.add_xmpp_account(user, prosody, jid.partition("@")[0])
+    watch.forget()
     gateway.wait_state(jid, "online", timeout=PROMISE)
     assert carol.wait_message(lambda message: message.from_bare == jid).body == "later"
+    watch.wait_notify(_is_open, timeout=15)  # in the same dialog, without another SUBSCRIBE
 
 
 def test_switched_off_by_plain_sql_for_one_of_two_users(gateway: Gateway, prosody: Prosody) -> None:
@@ -176,6 +182,10 @@ def test_switched_off_by_plain_sql_for_one_of_two_users(gateway: Gateway, prosod
     assert gateway.account(jid)["state"] == "online"
 
 
+def _is_open(notify: Notify) -> bool:
+    return notify.presence is not None and notify.presence.basic == "open"
+
+
 def _refused(phone: Phone) -> Any:
     answer = phone.message(xmpp_contact(CAROL), "refused")
     return answer if answer.status == 480 else None
@@ -190,7 +200,7 @@ def test_disable_and_enable(gateway: Gateway, prosody: Prosody) -> None:
     carol.presence()
     watch = phone.subscribe(xmpp_contact(CAROL))
     carol.approve(jid)
-    watch.wait_notify(lambda notify: notify.presence is not None and notify.presence.basic == "open")
+    watch.wait_notify(_is_open)
     named = (sip(user), "prpl-jabber", jid)
     assert _done(gateway, "account", "disable", *named).startswith("disabled")
     assert gateway.wait_state(jid, "offline", timeout=PROMISE)["error"] == "disabled"
@@ -206,7 +216,7 @@ def test_disable_and_enable(gateway: Gateway, prosody: Prosody) -> None:
     gateway.wait_state(jid, "online", timeout=PROMISE)
     assert phone.message(xmpp_contact(CAROL), "again").status == 202
     assert carol.wait_message(lambda message: message.from_bare == jid).body == "again"
-    watch.wait_notify(lambda notify: notify.presence is not None and notify.presence.basic == "open", timeout=15)
+    watch.wait_notify(_is_open, timeout=15)
 
 
 def test_a_row_that_purplectl_adds_is_there_at_once(gateway: Gateway, prosody: Prosody, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ LOOKER = 1  # the worker that looks for changes
 LOOK_SECONDS = 2.0
 LOOK_SHARE = 5  # a very large table is looked at less often: looking takes about a fifth of the time
 LOOK_FREE = 0.2  # seconds of a look that do not count for that
+BLOCKS_AT_ONCE = 10  # the store's thread has other work, too
 AGAIN_SECONDS = 1.0  # after the database failed
 BASELINE_SECONDS = (
     5.0  # what changes while the gateway starts is found if the first look comes before the first reading
@@ -173,8 +174,8 @@ class Rows:
         if self._reading or self._ended or not (self._blocks or self._users or self._unsure):
             return
         self._reading = True
-        blocks, users, unsure = self._blocks, self._users, self._unsure
-        self._blocks, self._users, self._unsure = set(), set(), set()
+        blocks, users, unsure = set(sorted(self._blocks)[:BLOCKS_AT_ONCE]), self._users, self._unsure
+        self._blocks, self._users, self._unsure = self._blocks - blocks, set(), set()
         accounts = self._accounts.all() if blocks or users else list(unsure)
 
         def finished(well: bool) -> None:
