@@ -14,6 +14,7 @@ from purple_bridge.db.presence import (
     delete_expired_presences,
     delete_presence,
     load_presences,
+    presences_of,
     save_presence,
 )
 from tests.databases import KINDS, create_ours, empty_database
@@ -45,6 +46,13 @@ def test_the_last_one_counts(engine: Engine) -> None:
     save_presence(engine, last)
     save_presence(engine, last)
     assert load_presences(engine, NOW) == [last, WantedPresence("bob@a", NOW + 60, "{}")]
+
+
+def test_of_some_users_alone(engine: Engine) -> None:
+    for user, expires in (("alice@a", NOW + 1), ("bob@a", NOW + 1), ("carol@a", NOW)):
+        save_presence(engine, WantedPresence(user, expires, "{}"))
+    assert presences_of(engine, ["alice@a", "carol@a", "nobody@a"], NOW) == [WantedPresence("alice@a", NOW + 1, "{}")]
+    assert presences_of(engine, [], NOW) == []
 
 
 def test_deleted_and_expired(engine: Engine) -> None:

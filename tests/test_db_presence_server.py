@@ -139,11 +139,27 @@ def test_publications_of_a_users_phones_come_in_their_order(database: Database) 
 def test_what_is_no_publication_of_the_user(database: Database, values: dict[str, Any]) -> None:
     _publish(database, **values)
     assert presence_server.publications(database.engine, ALICE, NOW) == []
+    assert presence_server.publications_of(database.engine, [ALICE], NOW) == {ALICE: []}
 
 
 def test_a_user_is_found_as_the_presence_server_spells_him(database: Database) -> None:
     _publish(database, ODD)
     assert len(presence_server.publications(database.engine, ODD, NOW)) == 1
+
+
+def test_publications_of_many_users(database: Database) -> None:
+    elsewhere = SipAddress("alice", "example.net")
+    _publish(database, body=b"second", etag="2", received_time=NOW - 5)
+    _publish(database, body=b"first", etag="1", received_time=NOW - 9)
+    _publish(database, ODD, body=b"odd", etag="3")
+    _publish(database, elsewhere, body=b"another", etag="4")
+    found = presence_server.publications_of(database.engine, [ALICE, ODD, BOB], NOW)
+    assert {user: [document.body for document in documents] for user, documents in found.items()} == {
+        ALICE: [b"first", b"second"],
+        ODD: [b"odd"],
+        BOB: [],
+    }
+    assert presence_server.publications_of(database.engine, [], NOW) == {}
 
 
 def test_only_the_gateways_own_publications_are_forgotten(database: Database) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,7 @@ import pytest
 
 from purple_bridge.libpurple import glib
 from purple_bridge.worker.rpc import RpcClient
+from purple_bridge.worker.sip_out import _last_expiry
 from tests.loops import run_for, run_until
 
 CALLS = 2_000
@@ -192,6 +194,47 @@ def test_done_comes_with_the_answer_whatever_it_is(client: RpcClient, server: Re
         server.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], **answer}).encode(), client._own)
     run_until(lambda: len(done) == 2, "both answers")
     assert done == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [({"result": {"a": [1]}}, {"a": [1]}), ({"error": {"code": 404, "message": "Not found"}}, None)],
+)
+def test_a_question_gets_the_result(
+    client: RpcClient, server: Receiver, answer: dict[str, Any], result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That there is none is an answer, too, and no error for the log."""
+    told: list[Any] = []
+    client.ask("the.method", ["x"], told.append)
+    run_until(lambda: server.read(answer), "the call")
+    run_until(lambda: told, "the answer")
+    assert (told, caplog.records) == ([result], [])
+
+
+def _record(*expires: object) -> dict[str, Any]:
+    """As ul.lookup has it (modules/usrloc/ul_rpc.c)."""
+    return {
+        "AoR": "alice@example.org",
+        "Contacts": [{"Contact": {"Address": "sip:a", "Expires": one}} for one in expires],
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "seconds"),
+    [
+        (_record(60), 60),
+        (_record(60, 3600, "expired"), 3600),
+        (_record("expired", "deleted"), None),
+        (_record(), None),
+        (_record(0), None),
+        (_record(60, "permanent"), float("inf")),
+        (None, None),
+        ({"AoR": "x"}, None),
+    ],
+)
+def test_until_when_a_phone_is_registered(record: Any, seconds: float | None) -> None:
+    until = _last_expiry(record)
+    assert until == (pytest.approx(time.time() + seconds, abs=5) if seconds else 0.0)
 
 
 @pytest.mark.parametrize("datagram", [b"garbage", b"[]", b'{"id": "x"}', b"", b"\xff"])
