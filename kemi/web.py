@@ -15,6 +15,7 @@ from purple_bridge.web.site import Site
 # all that a page looks at
 HEADERS = (
     *("Host", "Cookie", "Origin", "Sec-Fetch-Site", "Authorization"),
+    *("Forwarded", "X-Forwarded-For"),
     *("Content-Type", "Content-Length", "Transfer-Encoding"),
 )
 

@@ -6,13 +6,16 @@ Everything raises ValueError, which says in words what is expected.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from purple_bridge.db.account import OptionValue
-from purple_bridge.gateway_options import ENABLED, GATEWAY_OPTIONS
-from purple_bridge.libpurple.plugins import Option, Protocol, convert
 from purple_bridge.ownership import plugin_of
 
+if TYPE_CHECKING:
+    from purple_bridge.libpurple.plugins import Option, Protocol
+
 # the widths of the columns in sql/
+LONGEST_URI = 128
 LONGEST_NAME = 128
 LONGEST_PASSWORD = 255
 LARGEST_NUMBER = 2**31 - 1  # libpurple's options are C ints
@@ -42,6 +45,8 @@ def plugin(protocols: Iterable[Protocol], name: str) -> Protocol:
 
 def options_of(protocol: Protocol) -> Sequence[Option]:
     """What a form sets: the plugin's options, then the gateway's own, but for ``enabled``, which is no setting."""
+    from purple_bridge.gateway_options import ENABLED, GATEWAY_OPTIONS  # noqa: PLC0415 - loads libpurple
+
     declared = {option.name: option for option in protocol.options} | GATEWAY_OPTIONS
     return tuple(option for name, option in declared.items() if name != ENABLED.name)
 
@@ -50,6 +55,8 @@ def option_value(option: Option, text: str) -> OptionValue | None:
     """In the type that is declared; None for what is the default, which need not be stored."""
     if not text.strip() and option.kind != "bool":
         return None
+    from purple_bridge.libpurple.plugins import convert  # noqa: PLC0415 - loads libpurple
+
     value = convert(option, text.strip())
     if option.kind == "int" and not -LARGEST_NUMBER <= int(value) <= LARGEST_NUMBER:
         raise ValueError("the number is too large")

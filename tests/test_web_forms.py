@@ -90,6 +90,7 @@ def test_options_that_the_form_does_not_have_stay() -> None:
         ("sip_user", ""),
         ("sip_user", "example.org"),
         ("sip_user", "tel:1"),
+        ("sip_user", "a" * 120 + "@example.org"),
         ("ext_user", " "),
         ("ext_user", "a" * 129),
         ("ext_user", "a\u2028b"),

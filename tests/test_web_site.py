@@ -461,6 +461,7 @@ def _metrics(client: WebClient, name: str = "", password: str = "") -> Response:
 def test_metrics_need_no_password_on_loopback_and_an_administrators_from_elsewhere(world: World) -> None:
     metrics.serve_from(str(world.state_dir))
     assert _metrics(world.client()).status == 200
+    assert world.client().get("/metrics", x_forwarded_for="192.0.2.1").status == 401, "through a proxy on this machine"
     for client in (world.client(address="192.0.2.1"), world.client(secure=True)):
         assert _metrics(client).status == 401
         assert _metrics(client, "alice", "alice-secret").status == 401

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sqlalchemy import Engine
 
+from purple_bridge.account_forms import LONGEST_NAME, LONGEST_PASSWORD
 from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.cli.completion import complete_account, complete_protocol, complete_user
 from purple_bridge.cli.options import Settings, SipUser
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from purple_bridge.libpurple.plugins import Option, Protocol
 
 GTALK = "gtalk"  # the old module's name for XMPP at Google
-# the widths of the columns in sql/
-LONGEST_NAME = 128
-LONGEST_PASSWORD = 255
 
 
 @dataclass(frozen=True, slots=True)

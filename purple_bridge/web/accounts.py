@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ DISABLED = "disabled"  # the row says so, whatever its account does for other us
 STATES = ("online", "connecting", "offline", "error", DISABLED)
 PAGE_SIZE = 50
 FRESH_SECONDS = 1.0  # for which one look serves all browsers
+ROWS_SECONDS = 5.0  # for which the rows of the table are remembered: reading many takes longer than asking the workers
 ASK_SECONDS = 1.0
 PAUSE_SECONDS = 5.0  # without a question to a worker that did not answer
 
@@ -40,6 +42,11 @@ class Entry:
     queued: int
 
     @property
+    def words(self) -> str:
+        """What a search looks at."""
+        return f"{self.sip_user}\n{self.protocol}\n{self.ext_user}\n{self.error}".lower()
+
+    @property
     def sip_uri(self) -> str:
         return f"sip:{self.sip_user}"
 
@@ -51,11 +58,6 @@ class Filter:
     text: str = ""
     state: str = ""
     page: int = 1
-
-    def shows(self, entry: Entry) -> bool:
-        wanted = self.text.lower()
-        fields = (entry.sip_user, entry.protocol, entry.ext_user, entry.error)
-        return self.state in ("", entry.state) and (not wanted or any(wanted in field.lower() for field in fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Page:
 
 def page_of(entries: Sequence[Entry], wanted: Filter) -> Page:
     """The entries that the filter shows, cut into pages; a page that is not there is the last one."""
-    fitting = [entry for entry in entries if Filter(wanted.text).shows(entry)]
+    text = wanted.text.lower()
+    fitting = [entry for entry in entries if text in entry.words] if text else entries
     counts = Counter(entry.state for entry in fitting)
     shown = [entry for entry in fitting if wanted.state in ("", entry.state)]
     pages = max(1, -(-len(shown) // PAGE_SIZE))
@@ -97,6 +100,8 @@ class Accounts:
     ) -> None:
         self._mapping, self._run, self._workers, self._clock = mapping, state_dir / "run", workers, clock
         self._last: Snapshot | None = None
+        self._rows: list[tuple[Account, tuple[str, str]]] = []  # with what the workers know each by
+        self._read = -math.inf
         self._looked = 0.0
         self._silent_until: dict[int, float] = {}
 
@@ -104,7 +109,7 @@ class Accounts:
         """Raises DatabaseUnavailable."""
         if self._last is None or self._clock() - self._looked >= FRESH_SECONDS:
             live, answering = self._ask_workers()
-            entries = sorted((_entry(row, live) for row in self._mapping.all_accounts()), key=_order)
+            entries = [_entry(row, live.get(key, {})) for row, key in self._read_rows()]
             self._last = Snapshot(entries, answering, self._workers)
             self._looked = self._clock()
         return self._last
@@ -112,6 +117,13 @@ class Accounts:
     def forget(self) -> None:
         """Something was changed: the next look is a new one."""
         self._last = None
+        self._read = -math.inf
+
+    def _read_rows(self) -> list[tuple[Account, tuple[str, str]]]:
+        if self._clock() - self._read >= ROWS_SECONDS:
+            rows = sorted(self._mapping.all_accounts(), key=_order)
+            self._rows, self._read = [(row, _key(row.protocol, row.ext_user)) for row in rows], self._clock()
+        return self._rows
 
     def ask(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
         """The answers of the workers that take the command."""
@@ -135,24 +147,24 @@ class Accounts:
             return None
 
 
-def _order(entry: Entry) -> tuple[str, str, str]:
-    return entry.sip_user, entry.protocol, entry.ext_user
+def _order(row: Account) -> tuple[str, str, str]:
+    return row.sip_user, row.protocol, row.ext_user
 
 
 def _key(protocol: str, ext_user: str) -> tuple[str, str]:
     return protocol, normalize_im_name(protocol, ext_user)
 
 
-def _entry(row: Account, live: Live) -> Entry:
-    """Without a worker's word for it, the account is offline."""
-    known = live.get(_key(row.protocol, row.ext_user), {})
+def _entry(row: Account, known: dict[str, Any]) -> Entry:
+    """``known``: what a worker says of it; without that, the account is offline."""
+    enabled = row.enabled
     return Entry(
         id=row.id,
         sip_user=row.sip_user,
         protocol=row.protocol,
         ext_user=row.ext_user,
-        state=known.get("state", "offline") if row.enabled else DISABLED,
-        error=(known.get("error") or row.error or "") if row.enabled else "",
+        state=known.get("state", "offline") if enabled else DISABLED,
+        error=(known.get("error") or row.error or "") if enabled else "",
         since=known.get("since"),
         worker=known.get("worker"),
         retries=known.get("retries", 0),

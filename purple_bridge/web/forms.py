@@ -192,6 +192,8 @@ def _sip_uri(text: str) -> str:
     address = SipAddress.parse(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
     if not address.user:
         raise ValueError("write a user and a domain, such as sip:alice@example.org")
+    if len(address.uri) > account_forms.LONGEST_URI:
+        raise ValueError(f"write at most {account_forms.LONGEST_URI} characters")
     return address.uri
 
 

@@ -109,6 +109,11 @@ class Request:
         """A value of the form, empty for none."""
         return self.form.get(name, ("",))[-1]
 
+    @property
+    def was_passed_on(self) -> bool:
+        """By a proxy, which may be on this machine while its client is not (RFC 7239)."""
+        return any(name in self.headers for name in ("forwarded", "x-forwarded-for"))
+
     def cookie(self, name: str) -> str:
         """Its value, empty for none (RFC 6265 §5.4)."""
         pairs = (pair.strip().partition("=") for pair in self.headers.get("cookie", "").split(";"))

@@ -222,7 +222,8 @@ class Site:
     def _metrics(self, visit: Visit) -> Response:
         """On loopback without a password; from elsewhere with that of an administrator (RFC 7617)."""
         request = visit.request
-        if (request.secure or not _is_loopback(request.address)) and not self._is_admin_by_header(request):
+        near = _is_loopback(request.address) and not request.secure and not request.was_passed_on
+        if not near and not self._is_admin_by_header(request):
             raise Refused(401, "An administrator's name and password are needed.", [BASIC])
         return Response(200, metrics.exposition().decode(), metrics.CONTENT_TYPE)
 
