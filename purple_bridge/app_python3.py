@@ -13,6 +13,7 @@ Kamailio 5.8 and 6.0.0: neither works; refused.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -93,6 +94,15 @@ def _wrap_child_init(handler: Any, function: Callable[[int], bool]) -> None:
         return result
 
     handler.child_init = child_init
+
+
+def forbid_reload() -> None:
+    """Before the fork, with threads_mode: ``app_python.reload`` answers 500 then.
+
+    Kamailio 6.0.1 takes Python's lock twice to read the script again, which ends each process at its next request.
+    """
+    with contextlib.suppress(ValueError):
+        ctypes.c_void_p.in_dll(ctypes.CDLL(None), "_sr_python_reload_version").value = None
 
 
 def script_is_reloaded() -> None:

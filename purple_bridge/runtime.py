@@ -49,6 +49,8 @@ class Runtime:
         self._kamailio = str(ksr.pv.get("$version(num)"))
         app_python3.check_version(app_python3.version_of(self._kamailio), app_python3.threads_mode())
         self._native_threads = app_python3.threads_mode() == 1
+        if self._native_threads:
+            app_python3.forbid_reload()
         repair_rls()
         repair_tls()
         if self.settings.db_url.startswith("sqlite:"):

@@ -71,7 +71,7 @@ RPC = {
     "cfg.get purple NAME": "the value of one",
     "cfg.sets purple NAME VALUE, cfg.seti purple NAME NUMBER": "changes one that can change at run time, "
     "see [parameters.md](parameters.md#at-run-time)",
-    "app_python.reload": "reads the route script again; the gateway and its accounts go on",
+    "app_python.reload": "reads the route script again, on Kamailio 5.6 and 5.7; the gateway and its accounts go on",
     "tls.reload": "reads the certificate of the TLS listeners again, see [operation.md](operation.md#tls)",
     "core.psa": "processes: the ranks 1 to `purple.workers` run libpurple",
 }

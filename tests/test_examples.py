@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from purple_bridge.db.urls import location_url
+from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import rpc
 from purple_bridge.launcher.versions import find_kamailio
 from tests.agents.phone import Phone, pidf
@@ -52,8 +53,13 @@ class ExistingSite(Gateway):
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
-    def reload(self) -> None:
-        rpc.call(self.kamailio.rpc_socket, "app_python.reload")
+    def try_reload(self) -> None:
+        """Kamailio 6 would crash of it, so there it is refused, in words."""
+        if find_kamailio().threads_mode:
+            with pytest.raises(ConfigurationError, match="Reload not enabled"):
+                rpc.call(self.kamailio.rpc_socket, "app_python.reload")
+        else:
+            rpc.call(self.kamailio.rpc_socket, "app_python.reload")
 
 
 @pytest.fixture(scope="module", params=SCRIPTS)
@@ -149,7 +155,7 @@ def test_the_internal_listener_believes_nobody_else(site: ExistingSite) -> None:
 
 def test_reload_of_the_script_keeps_the_gateway(site: ExistingSite, alice: Phone, friend: XmppUser) -> None:
     before = site.account(JID)
-    site.reload()
+    site.try_reload()
     assert alice.message(xmpp_contact("bob@localhost"), "after the reload").status == 202
     assert friend.wait_message().body == "after the reload"
     friend.send(JID, "and back")
@@ -189,7 +195,7 @@ def test_the_listener_of_the_phones_first(tmp_path: Path, prosody: Prosody, exam
     with ExistingSite(tmp_path, example, config) as site:
         processes = {process["rank"]: process["description"] for process in site.kamailio.processes()}
         assert f":{site.kamailio.port}" in processes[1]
-        site.reload()
+        site.try_reload()
         site.add_xmpp_account("alice", prosody, "sonja")
         alice, bob = site.online_phone("alice", JID), site.xmpp_user(prosody, "bob")
         for number in range(10):
