@@ -53,6 +53,9 @@ ROWS = [
     ("sip:alice@example.org", "alice@xmpp.example", "prpl-jabber", "secret", '{"port": 5222}'),
     ("sip:alice@example.org", "alice@gtalk.example", "gtalk", "secret", None),
     ("bob@example.org", "bob@xmpp.example", "prpl-jabber", "secret", None),
+    ("sip:dave@example.org", "dave@off.example", "prpl-jabber", "secret", '{"enabled": false}'),
+    ("sip:dave@example.org", "dave@xmpp.example", "prpl-jabber", "secret", None),
+    ("sip:erin@example.org", "erin@off.example", "prpl-jabber", "secret", '{"enabled": false}'),
 ]
 
 PIDF = """<?xml version="1.0" encoding="UTF-8"?>
@@ -307,6 +310,45 @@ def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gatew
     (command,) = gateway.commands
     assert isinstance(command, SendMessage)
     assert (command.protocol, command.ext_user) == ("gtalk", "alice@gtalk.example")
+
+
+def test_a_disabled_account_yields_to_another_one_of_its_network(gateway: Gateway) -> None:
+    gateway.online("dave@off.example")  # a worker may not have read the row yet
+    assert gateway.message(fu="sip:dave@example.org", ru=BOB_XMPP) == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.ext_user == "dave@xmpp.example"
+
+
+def test_a_message_from_a_disabled_account(gateway: Gateway) -> None:
+    gateway.online("erin@off.example")
+    assert gateway.message(fu="sip:erin@example.org", ru=BOB_XMPP) == -480
+    assert gateway.error()[:2] == (480, "Your account erin@off.example is disabled")
+    assert (gateway.commands, gateway.rows) == ([], [])
+
+
+def test_presence_of_a_user_with_a_disabled_account_is_known_when_it_is_enabled(gateway: Gateway) -> None:
+    assert gateway.publish(PIDF.format(basic="open", note="here"), ru="sip:erin@example.org") == 1
+    (command,) = gateway.commands
+    assert isinstance(command, Published)
+    assert command.account.ext_user == "erin@off.example"
+
+
+def test_a_change_of_rows_ends_what_is_remembered(gateway: Gateway, directory: Path) -> None:
+    """Somebody has changed them and said so: no three seconds then."""
+    assert gateway.message(fu="sip:erin@example.org", ru=BOB_XMPP) == -480
+    _sql(directory, "UPDATE purplemap SET ext_options = NULL WHERE ext_user = 'erin@off.example'")
+    assert gateway.message(fu="sip:erin@example.org", ru=BOB_XMPP) == -480
+    gateway.board.rows_changed(1)
+    assert gateway.message(fu="sip:erin@example.org", ru=BOB_XMPP) == 1
+    _sql(directory, """UPDATE purplemap SET ext_options = '{"enabled": false}' WHERE ext_user = 'erin@off.example'""")
+
+
+def _sql(directory: Path, statement: str) -> None:
+    connection = sqlite3.connect(directory / "kamailio.db")
+    with connection:
+        connection.execute(statement)
+    connection.close()
 
 
 @pytest.mark.parametrize("state", State)
