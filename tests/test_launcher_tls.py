@@ -158,6 +158,19 @@ def test_documents_over_https(secure: Secure) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "header"), [("/login", 200, "Set-Cookie"), ("/metrics", 401, "WWW-Authenticate")]
+)
+def test_the_web_page_over_https(secure: Secure, path: str, status: int, header: str) -> None:
+    """Cookies never leave TLS, and the figures need a password there."""
+    connection = http.client.HTTPSConnection("127.0.0.1", secure.web, context=_trusting(secure.pair), timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert answer.headers[header].endswith("; Secure") or answer.headers[header].startswith("Basic ")
+    connection.close()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_versions_that_are_spoken(secure: Secure, version: ssl.TLSVersion) -> None:
     context = _trusting(secure.pair)
