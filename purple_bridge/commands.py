@@ -139,7 +139,7 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
     """A SIP user (SipAddress.key) watches ``contact`` in the dialog; ``expires_at`` of now or before ends it.
 
     ``contact_uri``: the contact's SIP address; ``presentity``: under which the presence server has the dialog.
-    ``initial``: the request began the dialog.
+    ``initial``: the request began the dialog. ``listed``: it came from the list server, for who watches a whole list.
     """
 
     account: AccountSpec
@@ -150,6 +150,7 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
     dialog: str
     expires_at: float
     initial: bool = False
+    listed: bool = False
 
 
 class RulesChanged(msgspec.Struct, frozen=True, tag="rules"):

@@ -216,9 +216,8 @@ class PurpleFunctions:
 
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
-        listener = f"{self._text('$Ri')}:{self._text('$Rp')}"
         source = (self._text("$si"), int(self._text("$sp")))
-        ours = self._text("$pr") == "udp" and listener == self._settings.internal and source in self._own_sockets
+        ours = self._text("$pr") == "udp" and self._is_internal() and source in self._own_sockets
         return TAKEN if ours else -NoAccount.status
 
     def reply_error(self) -> int:
@@ -568,8 +567,13 @@ class PurpleFunctions:
                 dialog=f"{self._text('$ci')};{self._text('$ft')}",
                 expires_at=time.time() + seconds if seconds else 0,
                 initial=not in_dialog,
+                listed=self._is_internal(),
             )
             self._hand_over(account, watch)
+
+    def _is_internal(self) -> bool:
+        """The request came to the internal listener."""
+        return f"{self._text('$Ri')}:{self._text('$Rp')}" == self._settings.internal
 
     def _target(self, in_dialog: bool) -> SipAddress:
         """Whom the watcher meant, where ``prepare_subscribe`` has made the request URI the presentity."""

@@ -79,6 +79,8 @@ REQUEST = {
     "$tt": None,
     "$ft": "fromtag",
     "$ci": "call-1@host",
+    "$Ri": "192.0.2.10",
+    "$Rp": "5060",
     "$cs": "1",
     "$cT": None,
     "$rb": None,
@@ -873,8 +875,15 @@ def test_a_subscription_watches_the_contact(gateway: Gateway) -> None:
     assert watch.account == ALICE_XMPP
     assert (watch.contact, watch.contact_uri) == ("bob@xmpp.example", BOB_XMPP)
     assert (watch.presentity, watch.watcher) == (_presentity(BOB_XMPP), "alice@example.org")
-    assert (watch.dialog, watch.initial) == ("call-1@host;fromtag", True)
+    assert (watch.dialog, watch.initial, watch.listed) == ("call-1@host;fromtag", True, False)
     assert watch.expires_at == pytest.approx(time.time() + 600, abs=5)
+
+
+def test_a_subscription_of_the_list_server_is_one(gateway: Gateway) -> None:
+    """It comes to the internal listener."""
+    assert gateway.prepare(Expires="600", Ri="127.0.0.1", Rp="5070") == 1
+    assert gateway.purple.handle_subscribe(_presentity(BOB_XMPP), 600) == 1
+    assert gateway.watch.listed
 
 
 def test_a_user_is_watched_under_his_own_presentity(gateway: Gateway) -> None:

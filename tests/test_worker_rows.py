@@ -225,6 +225,8 @@ def home(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Household]:
     yield household
     household.rows.end()
     run_for(0.3)  # what is still on its way from the store's thread
+    household.store._thread.shutdown()
+    household.store._engine.dispose()
     household.engine.dispose()
 
 

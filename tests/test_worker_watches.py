@@ -343,6 +343,16 @@ def test_who_is_on_the_list_already_is_not_asked(desk: Desk) -> None:
     assert desk.network.asked == []
 
 
+def test_the_list_server_puts_nobody_on_the_list(desk: Desk) -> None:
+    """It may watch for another moment whom a phone has just taken off the list."""
+    desk.watch(initial=True, listed=True)
+    desk.watch(initial=True, listed=True, dialog="two")
+    assert desk.network.asked == []
+    desk.list("none")
+    desk.watch(initial=True, listed=True, dialog="three")
+    assert desk.network.asked == [BOB], "who is on the list and was never asked"
+
+
 # ---- the contact lets the user see it
 
 

@@ -488,6 +488,10 @@ class OwnedAccount:
             self._news_until[contact.key] = time.time() + NEWS_AFTER_ASKING
             self.purple.ask_contact(contact.name)
 
+    def may_be_listed(self, key: str) -> bool:
+        """False: the contact list is known, and the contact is not on it."""
+        return not self.has_permissions or self.roster is None or key in self.roster
+
     def _was_asked(self, key: str) -> bool:
         entry = (self.roster or {}).get(key)
         return entry is not None and (entry.asked or entry.subscription in ("to", "both"))

@@ -55,7 +55,7 @@ class Watches:
         account.watched.look_at = min(account.watched.look_at, command.expires_at or now)
         if new:
             account.watched.add(contact)
-        if contact.watched and (new or command.initial):
+        if contact.watched and (new or command.initial) and _may_ask(account, command, contact):
             account.ask_for(contact, again=command.initial)
         self.changed(account, contact)
 
@@ -211,6 +211,11 @@ def _watched_contact(account: OwnedAccount, command: Watch, presentity: SipAddre
         presentity=presentity,
         watcher=command.watcher,
     )
+
+
+def _may_ask(account: OwnedAccount, command: Watch, contact: WatchedContact) -> bool:
+    """The list server may still watch whom a phone has just taken off the list; to ask would put him there again."""
+    return not command.listed or account.may_be_listed(contact.key)
 
 
 def _identifier(account: OwnedAccount, contact: WatchedContact) -> str:
