@@ -80,6 +80,11 @@ def repair_rls() -> None:
     _sort(_Functions.in_dll(rls, "rlpres_dbf"))
 
 
+def is_loaded() -> bool:
+    """Whether this Kamailio has contact lists that can be watched as one address."""
+    return _loaded("rls.so") is not None
+
+
 def _module_of(functions: ctypes.Array[c_void_p]) -> str:
     """The database module whose functions these are; which shows, too, that they are where they should be."""
     for module in ORDERS:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from purple_bridge import kamailio_rls
 from purple_bridge.addresses import SipAddress
 from purple_bridge.meter import Meter
 from purple_bridge.metrics import IM_TO_SIP, PRESENCE
@@ -21,6 +22,7 @@ class SipSender:
 
     def __init__(self, rpc: RpcClient, meter: Meter | None = None) -> None:
         self._rpc, self._meter = rpc, meter or Meter.detached()
+        self._has_lists = kamailio_rls.is_loaded()
 
     def publish(self, presentity: SipAddress, identifier: str, body: bytes) -> None:
         """A new presence, or the same one again before it expires."""
@@ -37,7 +39,8 @@ class SipSender:
 
     def refresh_list(self, user: SipAddress) -> None:
         """The user's contact list is another now: who watches it as a whole (RFC 4662) watches other contacts."""
-        self._rpc.call("rls.update_subs", [user.uri, "presence"], f"contact list of {user.uri}")
+        if self._has_lists:
+            self._rpc.call("rls.update_subs", [user.uri, "presence"], f"contact list of {user.uri}")
 
     def registered_until(self, sip_key: str, done: Callable[[float], None]) -> None:
         """``done`` learns when the last registration of the user's phones ends: Unix seconds, 0: there is none."""
