@@ -22,7 +22,7 @@ gateway_packages=(
 demo_packages=(prosody)
 # shellcheck disable=SC2034
 test_packages=(
-    prosody mariadb-server postgresql ngircd sip-tester sipsak linphone-cli openssl systemd man-db chromium chromium-driver
+    prosody mariadb-server postgresql ngircd sip-tester sipsak curl linphone-cli openssl systemd man-db chromium chromium-driver
 )
 
 # Debian starts and enables these when they are installed; the demo and the tests start their own

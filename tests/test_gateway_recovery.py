@@ -58,19 +58,6 @@ def test_killed_worker_leaves_nothing_and_a_restart_restores(tmp_path: Path, own
         gateway.wait_state("alice@localhost", "online", timeout=20)
 
 
-def test_rows_are_followed(tmp_path: Path, own_prosody: Prosody) -> None:
-    with own_prosody, Gateway(tmp_path / "gw") as gateway:
-        gateway.add_xmpp_account("alice", own_prosody)
-        gateway.set_password("alice@localhost", "wrong")
-        phone = gateway.phone("alice")
-        phone.publish(pidf(sip("alice")))
-        gateway.wait_state("alice@localhost", "error")
-        gateway.set_password("alice@localhost", "secret")
-        gateway.wait_state("alice@localhost", "online", timeout=10)
-        gateway.remove_account("alice@localhost")
-        wait_until(lambda: not gateway.accounts(), 10, "the account is gone")
-
-
 @pytest.mark.parametrize(
     ("parameter", "value"), [("connect_on", "sometimes"), ("authorize", "maybe"), ("gateway_domain", "no domain")]
 )
@@ -91,14 +78,6 @@ def test_start_keeps_every_account_online(tmp_path: Path, own_prosody: Prosody) 
         phone.publish(pidf(sip("alice"), note="busy", activity="busy"))
         phone.publish(None, expires=0)
         assert phone.message(xmpp_contact("user1@localhost"), "still there").status == 202
-
-
-def test_row_added_while_the_user_is_online(tmp_path: Path, own_prosody: Prosody) -> None:
-    with own_prosody, Gateway(tmp_path / "gw") as gateway:
-        gateway.add_xmpp_account("alice", own_prosody)
-        gateway.online_phone("alice", "alice@localhost")
-        gateway.add_xmpp_account("alice", own_prosody, "user2")
-        gateway.wait_state("user2@localhost", "online", timeout=10)
 
 
 def test_register_signs_on_and_off(tmp_path: Path, own_prosody: Prosody) -> None:
