@@ -141,6 +141,18 @@ def test_from_tls_to_udp_and_back(secure: Secure, alice: Phone) -> None:
     assert alice.wait_message().text == "to TLS"
 
 
+def test_a_phone_whose_connection_is_gone(secure: Secure, alice: Phone, prosody: Prosody) -> None:
+    """It counts as away: what comes for it waits until it is back."""
+    assert alice.unregister().status == 200
+    lost = Phone(sip("alice"), PASSWORD, ("127.0.0.1", secure.port), "tls")
+    assert lost.register().status == 200
+    lost.close()
+    secure.gateway.xmpp_user(prosody, "bob").send("tessa@localhost", "kept")
+    wait_until(lambda: secure.gateway.kept_messages() == 1, 20, "the message is kept")
+    assert alice.register().status == 200
+    assert alice.wait_message().text == "kept"
+
+
 def test_a_watcher_over_tls(secure: Secure, alice: Phone) -> None:
     bob = secure.phone("bob")
     watch = bob.subscribe(sip("alice"))
