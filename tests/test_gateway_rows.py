@@ -191,6 +191,21 @@ def _refused(phone: Phone) -> Any:
     return answer if answer.status == 480 else None
 
 
+def test_on_each_database(any_gateway: Gateway, prosody: Prosody) -> None:
+    user, first, second = _sip_user(any_gateway), _im_user(prosody, worker=1), _im_user(prosody, worker=2)
+    phone = any_gateway.phone(user)
+    assert phone.publish(pidf(sip(user))).status == 200
+    any_gateway.add_xmpp_account(user, prosody, first)
+    any_gateway.wait_state(f"{first}@localhost", "online", timeout=PROMISE)
+    any_gateway.change_account(f"{first}@localhost", ext_user=f"{second}@localhost")
+    any_gateway.wait_state(f"{second}@localhost", "online", timeout=PROMISE)
+    any_gateway.change_account(f"{second}@localhost", ext_options='{"enabled": false}')
+    any_gateway.wait_state(f"{second}@localhost", "offline", timeout=PROMISE)
+    any_gateway.remove_account(f"{second}@localhost")
+    wait_until(lambda: any_gateway.account(f"{second}@localhost")["state"] == "unknown", PROMISE, "the row is gone")
+    assert any_gateway.account(f"{first}@localhost")["state"] == "unknown"
+
+
 # --- purplectl --------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,14 +33,11 @@ from purple_bridge.commands import (
     Watch,
     decode,
     encode,
-    spec_of,
 )
 from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.presence import WantedPresence
-from purple_bridge.db.presence_server import StoredSubscription
-from purple_bridge.destinations import Route, contacts_of, routes
-from purple_bridge.errors import GatewayError, Overloaded
+from purple_bridge.errors import Overloaded
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
@@ -60,6 +57,7 @@ from purple_bridge.worker.avatars import Avatars
 from purple_bridge.worker.backlog import Backlog
 from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.kept import Shelf
+from purple_bridge.worker.kept_watches import KeptWatches
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.measure import Measurements
 from purple_bridge.worker.messages import Messages, address_of
@@ -82,7 +80,6 @@ logger = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
-DATABASE_AGAIN = 3.0
 KEPT_EXPIRY_SECONDS = 600.0
 
 
@@ -125,6 +122,7 @@ class Worker:
         sip = self._sip = SipSender(rpc, self._meter)
         avatars = self._avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
         self._watches = Watches(sip, self._store, avatars)
+        self._kept_watches = KeptWatches(self._store, settings.gateway, self._rows.owns, self._restore_watch)
         self._rosters = Rosters(self._store, sip, self._pass_on)
         client = UserAgentClient(self._to_kamailio, settings.workers)
         shelf = Shelf(self._store, self._kept_users)
@@ -160,7 +158,7 @@ class Worker:
         # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
         self._backlog.start(self._sending.left_behind())
-        self._rows.start(self._restore_watches)
+        self._rows.start(self._restored)
 
     def _settings_changed(self, settings: Settings) -> None:
         """Kamailio's cfg.set: all parts of this worker follow."""
@@ -326,78 +324,16 @@ class Worker:
         here_until = self.nothing_wanted().here_until
         return Wanted((publication,), here_until if here_until is None else float(presence.expires))
 
-    # ------------------------------------------------------------ subscriptions that the presence server has kept
-    def _restore_watches(self) -> None:
-        """Once, behind the accounts: one that signs on again is not told to be offline meanwhile."""
-        self._read_watches(None)
+    def _restored(self) -> None:
+        """Behind the accounts: one that signs on again is not told to be offline meanwhile."""
+        self._kept_watches.read()
         self._rosters.restore(lambda user: keeper_of(user, self._settings.workers) == self._number)
 
     def restore_watches(self, sip_users: frozenset[str]) -> None:
-        """What these users' phones are subscribed to concerns their new accounts, too."""
-        self._read_watches(sip_users)
+        self._kept_watches.read(sip_users)
 
-    def _read_watches(self, sip_users: frozenset[str] | None) -> None:
-        """Of these users, or all; again later where the database fails."""
-
-        def read(found: list[StoredSubscription] | None) -> None:
-            if found is None:
-                glib.add_timer(DATABASE_AGAIN, lambda: self._read_watches(sip_users))
-            else:
-                self._watches_read(found, sip_users)
-
-        self._store.subscriptions(read)
-
-    def _watches_read(self, found: list[StoredSubscription], sip_users: frozenset[str] | None) -> None:
-        """Phones keep their subscriptions over a restart of the gateway, and so does Kamailio.
-
-        ``sip_users``: of a running gateway, where a contact that was watched before and is again must be allowed anew.
-        """
-        readable = (_readable(subscription) for subscription in found)
-        read = [one for one in readable if one is not None and (sip_users is None or one[2].key in sip_users)]
-        if sip_users is not None:
-            read = [(replace(one, active=False), target, watcher) for one, target, watcher in read]
-        keys = {address.key for _, target, watcher in read for address in (target, watcher)}
-
-        def resolved(rows: dict[str, tuple[Row, ...]] | None) -> None:
-            for subscription, target, watcher in read if rows is not None else []:
-                self._restore_watch(subscription, target, watcher, rows or {})
-
-        if keys:
-            self._store.accounts_of(sorted(keys), resolved)
-
-    def _restore_watch(
-        self,
-        subscription: StoredSubscription,
-        target: SipAddress,
-        watcher: SipAddress,
-        rows: dict[str, tuple[Row, ...]],
-    ) -> None:
-        contacts = contacts_of(target, self._settings.gateway, lambda key: rows.get(key, ()))
-        found = list(routes(rows.get(watcher.key, ()), contacts))
-
-        def chosen(routes: list[Route] | None) -> None:
-            for row, contact in routes or []:
-                if self._rows.owns(row.protocol, row.ext_user):
-                    self._restore_route(subscription, target, watcher, row, contact.name)
-
-        if subscription.presentity == target.uri or len(found) < 2:
-            chosen(found)
-        else:
-            self._store.listed_route(found, lambda route: chosen([route] if route else None))
-
-    def _restore_route(
-        self, subscription: StoredSubscription, target: SipAddress, watcher: SipAddress, row: Row, contact: str
-    ) -> None:
-        command = Watch(
-            account=spec_of(row),
-            contact=contact,
-            contact_uri=target.uri,
-            presentity=subscription.presentity,
-            watcher=watcher.key,
-            dialog=subscription.dialog,
-            expires_at=float(subscription.expires),
-        )
-        self._watches.restore(self.account(command.account), command, subscription.active)
+    def _restore_watch(self, watch: Watch, allowed: bool) -> None:
+        self._watches.restore(self.account(watch.account), watch, allowed)
 
     def _sweep(self) -> None:
         """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
@@ -725,14 +661,6 @@ def _presence_of(command: Published) -> Presence:
     idle_since = datetime.fromtimestamp(command.idle_since, UTC) if command.idle_since else None
     is_open = show is not Show.OFFLINE
     return Presence(is_open, show, command.note, idle_since, command.mood, command.priority, command.language)
-
-
-def _readable(subscription: StoredSubscription) -> tuple[StoredSubscription, SipAddress, SipAddress] | None:
-    """With whom it is about, and who watches."""
-    try:
-        return subscription, SipAddress.parse(subscription.target), SipAddress.parse(subscription.watcher)
-    except GatewayError:
-        return None
 
 
 def _cancel(account: OwnedAccount, name: str, document: bytes, address: SipAddress) -> None:
