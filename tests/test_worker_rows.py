@@ -392,6 +392,27 @@ def test_whatever_is_remembered_of_rows_is_old_then(home: Household) -> None:
     run_until(lambda: home.board.rows_generation() > generation, "another generation")
 
 
+def test_one_account_that_goes_wrong_does_not_stop_the_others(
+    home: Household, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.start()
+    wrong = home.online(IM)
+    home.online(OTHER)
+
+    def fail() -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(wrong, "remove", fail)
+    home.remove(IM)
+    home.remove(OTHER)
+    run_until(lambda: OTHER in home.forgotten, "the other one goes")
+    home.add(ALICE, IM)
+    home.add(ALICE, OTHER)
+    home.publish("alice")
+    run_until(lambda: home.wanted(OTHER), "it comes back")
+    assert f"account {IM} cannot follow its row" in caplog.text
+
+
 # --- whoever changes rows may say so ----------------------------------------------------------------------
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from purple_bridge.board import AccountBoard
@@ -196,7 +197,8 @@ class Rows:
         def read(found: Found | None) -> None:
             for account, names in pairs.items() if found is not None else ():
                 if self._accounts.find(_digest(account)) is account:
-                    self._follow(account, [row for name in names for row in (found or {})[name]])
+                    with _one_at_a_time(account.ext_user):
+                        self._follow(account, [row for name in names for row in (found or {})[name]])
             done(found is not None)
 
         self._store.rows([name for names in pairs.values() for name in names], read)
@@ -245,13 +247,16 @@ class Rows:
     def _sign_on(self, specs: list[AccountSpec], wishes: dict[str, Wish]) -> None:
         """What the users want already, when their row comes."""
         for spec in specs:
-            wish = wishes.get(spec.sip_user, Wish())
-            wanted = self._wanted(wish)
-            if wanted is not None:
-                keep = wish.kept is None and self._settings.connect_on != "start"
-                self._accounts.sign_on(self._accounts.account(spec), spec.sip_user, wanted, keep)
-            elif self._settings.connect_on == "register" and spec.sip_user in wishes:
-                self._sign_on_if_registered(spec)
+            with _one_at_a_time(spec.ext_user):
+                self._sign_on_one(spec, wishes.get(spec.sip_user, Wish()))
+
+    def _sign_on_one(self, spec: AccountSpec, wish: Wish) -> None:
+        wanted = self._wanted(wish)
+        if wanted is not None:
+            keep = wish.kept is None and self._settings.connect_on != "start"
+            self._accounts.sign_on(self._accounts.account(spec), spec.sip_user, wanted, keep)
+        elif self._settings.connect_on == "register":
+            self._sign_on_if_registered(spec)
 
     def _wanted(self, wish: Wish) -> Wanted | None:
         """None: nothing that can be read says so."""
@@ -271,6 +276,15 @@ class Rows:
                 self._accounts.sign_on(self._accounts.account(spec), spec.sip_user, Wanted((), until), keep=True)
 
         self._accounts.ask_registered(spec.sip_user, answered)
+
+
+@contextmanager
+def _one_at_a_time(ext_user: str) -> Iterator[None]:
+    """What goes wrong with one account must not keep the others from what their rows say."""
+    try:
+        yield
+    except Exception:
+        logger.exception("account %s cannot follow its row", ext_user)
 
 
 def _pairs(account: OwnedAccount) -> list[Pair]:
