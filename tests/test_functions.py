@@ -120,6 +120,7 @@ class Ksr:
     def __init__(self) -> None:
         self.pv = Pv()
         self.hdr = self.sl = self
+        self.registrar: object = None
         self.headers: list[str] = []
         self.replies: list[tuple[int, str]] = []
 
@@ -705,6 +706,53 @@ def test_a_registration_signs_on_and_off_where_it_is_told_to(register_gateway: G
     assert register_gateway.purple.handle_register(0) == 1
     first, _ = register_gateway.commands
     assert first == Registered(ALICE_XMPP, 0.0, True, "call-1@host")
+
+
+class Registrar:
+    """KSR.registrar with one user's contacts: when each registered last, and when it expires."""
+
+    def __init__(self, gateway: Gateway, contacts: list[tuple[int, int]]) -> None:
+        self._values, self._contacts = gateway.ksr.pv.values, contacts
+
+    def reg_fetch_contacts(self, table: str, uri: str, name: str) -> int:
+        assert (table, uri) == ("location", ALICE)
+        self._values[f"$ulc({name}=>count)"] = str(len(self._contacts))
+        for place, (modified, expires) in enumerate(self._contacts):
+            self._values[f"$(ulc({name}=>modified)[{place}])"] = str(modified)
+            self._values[f"$(ulc({name}=>expires)[{place}])"] = str(expires)
+        return 1 if self._contacts else -1
+
+    def reg_free_contacts(self, name: str) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(("contacts", "seconds"), [([(10, 100), (20, 300), (30, 200)], 300), ([], 0), ([(10, -5)], 0)])
+def test_registrar_knows_for_how_long(register_gateway: Gateway, contacts: list[tuple[int, int]], seconds: int) -> None:
+    now = int(time.time())
+    register_gateway.request(tu=ALICE)
+    bindings = [(modified, now + expires) for modified, expires in contacts]
+    register_gateway.ksr.registrar = Registrar(register_gateway, bindings)
+    assert register_gateway.purple.handle_register() == 1
+    first, _second = register_gateway.commands
+    assert isinstance(first, Registered)
+    assert first.expires_at == pytest.approx(now + seconds if seconds else 0.0, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("since", "contacts", "code"),
+    [
+        ("20", [(10, 100), (20, 100)], 1),
+        ("21", [(10, 100), (20, 100)], -480),
+        ("20", [], -480),
+        ("", [(20, 100)], -480),
+        ("x", [(20, 100)], -480),
+    ],
+)
+def test_has_registered_since(gateway: Gateway, since: str, contacts: list[tuple[int, int]], code: int) -> None:
+    gateway.request(ru=ALICE)
+    gateway.ksr.pv.values["$(ru{uri.param,since})"] = since
+    gateway.ksr.registrar = Registrar(gateway, contacts)
+    assert gateway.purple.has_registered() == code
 
 
 def test_a_user_without_an_account_may_register(register_gateway: Gateway) -> None:
