@@ -89,7 +89,11 @@ class IrcEnd:
 
 
 class Outgoing:
-    """Messages to one nick; a ``flow.Sender``."""
+    """Messages to one nick; a ``flow.Sender``.
+
+    A line ends with LF alone: bitlbee 3.6 reads 512 octets at a time, and where such a piece ends between CR and LF it
+    drops all complete lines of the next.
+    """
 
     def __init__(self, connection: socket.socket, nick: str) -> None:
         self._socket, self._nick = connection, nick.encode()
@@ -100,7 +104,7 @@ class Outgoing:
 
     def send(self, number: int) -> None:
         self._socket.setblocking(True)
-        self._socket.sendall(b"PRIVMSG %s :#%d\r\n" % (self._nick, number))
+        self._socket.sendall(b"PRIVMSG %s :#%d\n" % (self._nick, number))
         self._socket.setblocking(False)
 
     def read(self) -> None:

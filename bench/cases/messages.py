@@ -1,0 +1,74 @@
+"""Owns the comparison itself: messages through one contestant, as fast as it takes them and at steady rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contestants import Contestant
+from bench.flow import Flow, Result
+from bench.peer import SEVERAL, Peer, PeerDied
+from bench.results import Figures, Measured
+
+CASE = "messages"
+SLOW, FAST = 20, 1000  # messages a second
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """``messages`` of a sustained run, ``window`` of them on their way; ``seconds`` at each steady rate."""
+
+    messages: int = 5000
+    window: int = 64
+    seconds: float = 5.0
+
+
+def measure(contestant: Contestant, directory: Path, load: Load) -> Iterator[Measured]:
+    """One round of one contestant; what prevents it is a result, too."""
+    try:
+        with contestant.make(directory) as peer:
+            yield from _directions(contestant, peer, load)
+    except (AssertionError, OSError) as error:
+        yield Measured(CASE, contestant.name, "start", problem=str(error).splitlines()[0])
+
+
+def _directions(contestant: Contestant, peer: Peer, load: Load) -> Iterator[Measured]:
+    for direction, flow in peer.flows.items():
+        try:
+            figures = _figures(peer, flow, load, at_rates=str(SEVERAL) not in direction)
+        except PeerDied as error:
+            yield Measured(CASE, contestant.name, direction, problem=str(error))
+            return
+        yield Measured(CASE, contestant.name, direction, figures)
+
+
+def _figures(peer: Peer, flow: Flow, load: Load, at_rates: bool) -> Figures:
+    flow.warm_up()
+    peer.check()
+    figures = sustained(peer, flow, load)
+    if not at_rates:
+        return figures
+    fast = min(FAST, figures["rate"] / 2)
+    slow = flow.at_rate(SLOW, min(load.seconds, load.messages / SLOW))
+    swift = flow.at_rate(fast, min(load.seconds, load.messages / fast)) if fast else slow
+    peer.check()
+    return figures | _latency("slow", slow) | _latency("fast", swift) | {"fast rate": fast}
+
+
+def sustained(peer: Peer, flow: Flow, load: Load) -> Figures:
+    """``cpu``: microseconds a message of the peer's own processes."""
+    before = peer.cpu_seconds()
+    result = flow.at_most(load.messages, load.window)
+    spent = peer.cpu_seconds() - before
+    peer.check()
+    arrived = result.sent - result.lost
+    cpu = spent * 1e6 / arrived if arrived else math.nan
+    counts = {"rate": result.rate, "lost": result.lost, "repeated": result.repeated, "cpu": cpu}
+    return {name: float(value) for name, value in counts.items()} | _latency("full", result)
+
+
+def _latency(name: str, result: Result) -> Figures:
+    """Milliseconds; a message that is lost at a steady rate counts as well."""
+    return {f"{name} p50": result.p50, f"{name} p99": result.p99, f"{name} lost": float(result.lost)}
