@@ -1,4 +1,4 @@
-"""Account options of a row: those for the gateway itself, declared as libpurple's plugins do, and those for libpurple."""
+"""Account options of a row: those for the gateway itself, declared as plugins do, and those for libpurple."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def sample_of(figures: Figures) -> Sample:
 
 
 def rates(samples: Sequence[Sample], name: str) -> list[tuple[float, float]]:
-    """(Unix time, per second) of a count between one sample and the next; not over a restart: counts begin anew there."""
+    """(Unix time, per second) of a count between two samples; not over a restart: counts begin anew there."""
     pairs = [(before, after, getattr(after, name) - getattr(before, name)) for before, after in pairwise(samples)]
     return [(after.at, more / (after.at - before.at)) for before, after, more in pairs if more >= 0]
 

@@ -146,9 +146,8 @@ def test_characters_no_network_can_carry(code: int) -> None:
 
 
 def test_what_a_message_may_be() -> None:
-    assert ACCEPTED == (
-        *("text/plain", "text/html", "message/cpim", "message/imdn+xml", "application/im-iscomposing+xml"),
-    )
+    others = ("message/cpim", "message/imdn+xml", "application/im-iscomposing+xml")
+    assert set(ACCEPTED) == {"text/plain", "text/html", *others}
 
 
 @pytest.mark.parametrize(
