@@ -264,6 +264,13 @@ def test_remove(world: World) -> None:
     assert "There is no account yet" in client.get("/").body
 
 
+def test_an_open_form_does_not_change_the_account_that_got_the_number_of_a_removed_one(world: World) -> None:
+    client, number = world.client("alice"), world.account("alice@jabber.example")
+    answer = client.submit(f"/accounts/{number}/remove", f"/accounts/{number}/remove", account="old@jabber.example")
+    assert answer.status == 404 and "removed meanwhile" in answer.body
+    assert client.get(f"/accounts/{number}").status == 200
+
+
 # ---- forms of other sites
 
 

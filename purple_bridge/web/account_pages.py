@@ -229,6 +229,9 @@ class AccountPages:
         rows = self._mapping.accounts_between(number, number) if number <= LARGEST_ID else []
         if not rows or not visit.may_see(rows[0].sip_user):
             raise Refused(404, NOT_THERE)
+        # a database may give the number of a removed account to the next one, while a form of the first is still open
+        if visit.request.given("account") not in ("", rows[0].ext_user):
+            raise Refused(404, "That account was removed meanwhile.")
         return rows[0]
 
     def _saved(self, visit: Visit, number: int, done: str) -> Response:
@@ -245,6 +248,7 @@ class AccountPages:
             here="accounts",
             form=form,
             new=row is None,
+            entry=row,
             protocol=name,
             heading=f"Edit {row.ext_user}" if row else f"Add an account on {form.protocol.name}",
             action=f"{back}/edit" if row else "/accounts",
@@ -390,6 +394,7 @@ def _warning(snapshot: Snapshot) -> str:
 def _as_json(entry: Entry, now: float) -> dict[str, Any]:
     return {
         "id": entry.id,
+        "name": entry.ext_user,
         "state": entry.state,
         "state_text": STATE_WORDS.get(entry.state, entry.state),
         "sign": STATE_SIGNS.get(entry.state, ""),

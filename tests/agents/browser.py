@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -51,7 +51,7 @@ class Browser:
         """What the elements show; nothing while another page comes."""
         try:
             return [element.text for element in self.all(css)]
-        except (NoSuchElementException, StaleElementReferenceException):
+        except WebDriverException:
             return []
 
     def one(self, css: str) -> WebElement:
@@ -71,7 +71,15 @@ class Browser:
     def press(self, words: str) -> None:
         """A button or link with these words."""
         xpath = f"//button[normalize-space()={words!r}] | //a[normalize-space()={words!r}]"
-        self._awaited(xpath).click()
+        wait_until(lambda: self._clicked(xpath), SECONDS, xpath)
+
+    def _clicked(self, xpath: str) -> bool:
+        """False while it is not there, or goes away because the page keeps itself current."""
+        try:
+            self._awaited(xpath).click()
+        except StaleElementReferenceException:
+            return False
+        return True
 
     def _awaited(self, xpath: str) -> WebElement:
         """A click returns before the next page is there."""

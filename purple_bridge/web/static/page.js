@@ -74,7 +74,9 @@ async function updateAccounts(live) {
   const data = await answer.json();
   const places = [...document.querySelectorAll("[data-account]")];
   const known = new Map(data.accounts.map((account) => [String(account.id), account]));
-  const same = places.length === known.size && places.every((place) => known.has(place.dataset.account));
+  // a database may give the number of a removed account to the next one
+  const isKnown = (place) => known.get(place.dataset.account)?.name === place.dataset.name;
+  const same = places.length === known.size && places.every(isKnown);
   if (!same) await replaceList();
   else {
     const news = places.map((place) => updateAccount(place, known.get(place.dataset.account))).filter(Boolean);
