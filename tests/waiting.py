@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -15,6 +16,9 @@ Kind = Literal["tcp", "udp", "both"]
 POLL_SECONDS = 0.02
 FIRST_PORT, LAST_PORT = 10000, 32000
 EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SHARES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 _given: set[int] = set()
 
@@ -38,10 +42,11 @@ def wait_until(probe: Callable[[], T], timeout: float, what: str) -> T:
 def free_port(kind: Kind = "both") -> int:
     """A free port on 127.0.0.1, below the range from which the kernel serves outgoing connections.
 
-    No port is given twice by one process. Raises RuntimeError when none is found.
+    No port is given twice by one process, nor by two that run tests side by side (pytest-xdist): each has its own
+    share of the ports. Raises RuntimeError when none is found.
     """
     for _ in range(200):
-        port = random.randrange(FIRST_PORT, _last_port())
+        port = random.randrange(FIRST_PORT + SHARE, _last_port(), SHARES)
         if port not in _given and _is_free(port, kind):
             _given.add(port)
             return port
