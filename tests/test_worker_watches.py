@@ -343,6 +343,15 @@ def test_who_is_on_the_list_already_is_not_asked(desk: Desk) -> None:
     assert desk.network.asked == []
 
 
+def test_rules_are_looked_at_when_somebody_more_may_see_the_user(desk: Desk) -> None:
+    """They may have changed between the answer to the contact and the contact list that has it."""
+    account = desk.account
+    assert not account.roster_changed()
+    for subscription, more in (("from", True), ("both", False), ("to", False), ("both", True), ("both", False)):
+        desk.network.entries[BOB] = RosterEntry(BOB, subscription=subscription)
+        assert account.roster_changed() is more, subscription
+
+
 def test_the_list_server_puts_nobody_on_the_list(desk: Desk) -> None:
     """It may watch for another moment whom a phone has just taken off the list."""
     desk.watch(initial=True, listed=True)

@@ -511,16 +511,20 @@ class OwnedAccount:
         return entry is not None and entry.subscription in ("from", "both")
 
     def roster_changed(self) -> bool:
-        """Read the contact list; whether it came for the first time since the sign-on."""
+        """Read the contact list; whether it is the first one since the sign-on, or more contacts may see the account."""
         if self.purple is None:
             return False
+        before = self._seen_by()
         first, self.roster = self.roster is None, {self.contact_key(one.name): one for one in self.purple.roster()}
         if first:
             edits, self._edits = self._edits, {}
             for edit in edits.values():
                 self.edit(edit)
             self.ask_for_all()
-        return first
+        return first or not self._seen_by() <= before
+
+    def _seen_by(self) -> set[str]:
+        return {key for key in self.roster or () if self.is_seen_by(key)}
 
     def edit(self, edit: EditContact) -> None:
         """A phone has changed the contact list; while the account is not online, that waits in memory."""

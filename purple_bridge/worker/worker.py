@@ -520,7 +520,7 @@ class Worker:
     def roster_changed(self, purple: Account) -> None:
         if account := self._owner(purple):
             if account.roster_changed():
-                for user in account.sip_users:  # who may have changed his rules while the account was offline
+                for user in account.sip_users:  # who may have changed his rules in the meantime
                     self._rules_changed(account, address_of(user))
             self._rosters.changed(account)
             self._watches.account_changed(account)
