@@ -70,4 +70,5 @@ def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
 def _chat_clients_end_with_the_test() -> Iterator[None]:
     yield
     for running in Gateway.running:
-        running.close_chat_clients()
+        if not running.keeps_chat_clients:
+            running.close_chat_clients()

@@ -36,11 +36,15 @@ def xmpp_contact(jid: str) -> str:
 
 
 class Gateway:
-    """A running gateway and the people around it: phones stay until it ends, chat clients until the test ends."""
+    """A running gateway and the people around it: phones stay until it ends, chat clients until the test ends.
+
+    ``keeps_chat_clients``: they stay as well, for tests that run at the same time.
+    """
 
     running: ClassVar[list[Gateway]] = []
 
     def __init__(self, directory: Path, **options: Any) -> None:
+        self.keeps_chat_clients = bool(options.pop("keeps_chat_clients", False))
         options.setdefault("users", {"alice": PASSWORD, "bob": PASSWORD})
         self.kamailio = Kamailio(directory, domain=DOMAIN, **options)
         self._phones, self._chat_clients = ExitStack(), ExitStack()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.pidf import pidf
+from tests.at_once import Running, Together
 from tests.gateway import Gateway, sip, xmpp_contact
 from tests.pairs import Pair, asks, is_in, make_pair, shows
 from tests.servers.prosody import Prosody
@@ -15,11 +16,13 @@ from tests.waiting import wait_until
 
 MOMENT = 3.0  # seconds in which something that must not come would have come
 
+together = Together[Pair]()  # each waits for seconds, and none disturbs another
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """purple.authorize=ask"""
-    with Gateway(tmp_path_factory.mktemp("ask"), users={}) as running:
+    with Gateway(tmp_path_factory.mktemp("ask"), keeps_chat_clients=True, users={}) as running:
         yield running
 
 
@@ -33,6 +36,12 @@ def accepting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def denying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("deny"), users={}, settings={"authorize": "deny"}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def running(gateway: Gateway, prosody: Prosody) -> Iterator[Running]:
+    with together.started(lambda: make_pair(gateway, prosody)) as scenes:
+        yield scenes
 
 
 @pytest.fixture
@@ -234,6 +243,7 @@ def test_an_answer_is_for_who_has_asked(pair: Pair, prosody: Prosody) -> None:
     pair.wait_told("unsubscribed")
 
 
+@together
 def test_a_contact_that_asks_again_puts_no_second_question(pair: Pair) -> None:
     pair.ask()
     pair.wait_question()
@@ -304,6 +314,7 @@ def test_rules_that_change_while_the_account_is_offline(pair: Pair) -> None:
     pair.wait_told("unsubscribed")
 
 
+@together
 def test_a_contact_that_the_user_watches_is_accepted(pair: Pair) -> None:
     pair.watch_allowed()
     pair.ask()
@@ -332,8 +343,17 @@ def test_a_rule_that_is_put_answers_no(pair: Pair) -> None:
     assert not pair.told("available")
 
 
-@pytest.mark.parametrize(("handling", "told"), [("allow", "subscribed"), ("block", "unsubscribed")])
-def test_rules_that_are_there_decide_at_once(pair: Pair, handling: str, told: str) -> None:
+@together
+def test_a_rule_that_is_there_allows_at_once(pair: Pair) -> None:
+    _decides_at_once(pair, "allow", "subscribed")
+
+
+@together
+def test_a_rule_that_is_there_blocks_at_once(pair: Pair) -> None:
+    _decides_at_once(pair, "block", "unsubscribed")
+
+
+def _decides_at_once(pair: Pair, handling: str, told: str) -> None:
     pair.put_rules((pair.contact_uri, handling))
     pair.ask()
     pair.wait_told(told)
@@ -357,6 +377,7 @@ def test_a_rule_that_wants_the_user_asked(pair: Pair) -> None:
     assert not pair.told("subscribed")
 
 
+@together
 def test_who_is_blocked_politely_does_not_see_the_user(pair: Pair) -> None:
     """RFC 5025 §3.2.1: the watcher must not notice, and must not see the presence either."""
     pair.put_rules((pair.contact_uri, "polite-block"))
@@ -388,11 +409,13 @@ def test_a_rule_withdraws_what_was_allowed(pair: Pair) -> None:
     assert not any(stanza.status == "a secret" for stanza in pair.told("available")[:-1])
 
 
+@together
 def test_a_polite_block_withdraws_what_was_allowed(pair: Pair) -> None:
     """XMPP knows no polite way: what counts is that the contact does not see the user any more."""
     pair.put_rules((pair.contact_uri, "allow"))
     pair.ask()
     pair.wait_told("available")
+    pair.contact.forget_presences()  # also the answer to the question: the user's server did not know him online yet
     pair.put_rules((pair.contact_uri, "polite-block"))
     pair.wait_told("unavailable")
     pair.contact.forget_presences()

@@ -20,6 +20,7 @@ from tests.agents.pidf import elements, notes_by_language, texts
 from tests.agents.sip import uri_of
 from tests.agents.subscription import Notify, Subscription
 from tests.agents.xmpp import XmppUser
+from tests.at_once import at_once
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
@@ -362,16 +363,19 @@ def test_an_account_that_signs_off_sees_nobody_and_all_again_afterwards(gateway:
 # ---- pictures
 
 
-@pytest.fixture(params=["inline", "https://pictures.example.org/of%20contacts/"])
-def picture_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway]:
-    with Gateway(tmp_path, users={}, settings={"avatars": request.param}) as running:
-        yield running
-
-
-def test_pictures(picture_gateway: Gateway, prosody: Prosody) -> None:
+def test_pictures(tmp_path: Path, prosody: Prosody) -> None:
     """purple.avatars; XEP-0084, RFC 4482 §3.2 (<icon>)."""
-    mode = str(picture_gateway.kamailio.settings["avatars"])
-    pia = Watcher.online(picture_gateway, prosody, f"pia-{mode[:5]}")
+
+    def picture(mode: str) -> None:
+        with Gateway(tmp_path / mode[:5], users={}, settings={"avatars": mode}) as gateway:
+            _check_picture(gateway, prosody)
+
+    at_once(picture, {mode: mode for mode in ("inline", "https://pictures.example.org/of%20contacts/")})
+
+
+def _check_picture(gateway: Gateway, prosody: Prosody) -> None:
+    mode = str(gateway.kamailio.settings["avatars"])
+    pia = Watcher.online(gateway, prosody, f"pia-{mode[:5]}")
     with pia.clients:
         data, digest = base64.b64encode(PICTURE).decode(), hashlib.sha1(PICTURE).hexdigest()
         name = f"pictured-{mode[:5]}"
@@ -387,7 +391,7 @@ def test_pictures(picture_gateway: Gateway, prosody: Prosody) -> None:
         assert unquote(icon) == f"data:image/png;base64,{data}"
     else:
         assert icon == f"{mode.rstrip('/')}/{digest}.png"
-        assert (picture_gateway.kamailio.state_dir / "avatars" / f"{digest}.png").read_bytes() == PICTURE
+        assert (gateway.kamailio.state_dir / "avatars" / f"{digest}.png").read_bytes() == PICTURE
 
 
 def test_without_the_parameter_no_pictures_are_shown(watcher: Watcher) -> None:

@@ -16,7 +16,7 @@ from purple_bridge.db.tables import active_watchers, presentity, watchers, xcap
 from tests.agents.phone import Subscription
 from tests.agents.pidf import Presence
 from tests.agents.subscription import Notify
-from tests.at_once import at_once
+from tests.at_once import Running, Together, at_once
 from tests.gateway import DOMAIN, Gateway, sip
 from tests.pairs import Pair, is_in, make_pair, shows
 from tests.servers.mariadb import MariaDB
@@ -28,11 +28,19 @@ RESTORED = 30.0  # seconds after a restart until all watchers see the truth
 INTERVAL = 5.0  # RFC 3856 §6.10
 CLOCKS = 0.3  # how much the measuring itself may be off
 
+together = Together[Pair]()  # each waits for seconds, and none disturbs another
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with Gateway(tmp_path_factory.mktemp("watchers"), users={}) as running:
+    with Gateway(tmp_path_factory.mktemp("watchers"), keeps_chat_clients=True, users={}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def running(gateway: Gateway, prosody: Prosody) -> Iterator[Running]:
+    with together.started(lambda: make_pair(gateway, prosody)) as scenes:
+        yield scenes
 
 
 @pytest.fixture
@@ -71,6 +79,7 @@ def test_a_contact_that_flaps(pair: Pair) -> None:
     assert all(later.at - earlier.at > INTERVAL - CLOCKS for earlier, later in pairwise(told))
 
 
+@together
 def test_a_change_comes_at_once_and_the_next_one_after_five_seconds(pair: Pair) -> None:
     watch = pair.watch_allowed()
     wait_until_quiet(watch)
@@ -87,6 +96,7 @@ def test_a_change_comes_at_once_and_the_next_one_after_five_seconds(pair: Pair) 
     assert INTERVAL - CLOCKS < third.at - second.at < INTERVAL + 2.5
 
 
+@together
 def test_what_does_not_change_is_not_told(pair: Pair) -> None:
     watch = pair.watch_allowed()
     pair.contact.presence(show="away")
@@ -103,6 +113,7 @@ def test_what_does_not_change_is_not_told(pair: Pair) -> None:
 # ---- who watches
 
 
+@together
 def test_each_phone_of_a_user_is_told(pair: Pair) -> None:
     other = pair.gateway.phone(pair.user)
     first = pair.watch_allowed()
@@ -118,6 +129,7 @@ def test_each_phone_of_a_user_is_told(pair: Pair) -> None:
     assert len(pair.told("subscribe")) == 1
 
 
+@together
 def test_two_subscriptions_of_one_phone_are_two(pair: Pair) -> None:
     """Watchers are counted by dialog, never by request."""
     first = pair.watch_allowed()
@@ -129,6 +141,7 @@ def test_two_subscriptions_of_one_phone_are_two(pair: Pair) -> None:
     first.wait_notify(shows("open", "away"))
 
 
+@together
 def test_a_refresh_gets_a_notify(pair: Pair) -> None:
     """RFC 8048 §5.3.2"""
     watch = pair.watch_allowed()
@@ -140,6 +153,7 @@ def test_a_refresh_gets_a_notify(pair: Pair) -> None:
         assert presence_in(watch.notifies[-1]).basic == "open"
 
 
+@together
 def test_who_unsubscribes_leaves_nothing(pair: Pair) -> None:
     watch = pair.watch_allowed()
     wait_published(pair)
@@ -151,6 +165,7 @@ def test_who_unsubscribes_leaves_nothing(pair: Pair) -> None:
     wait_published(pair)
 
 
+@together
 def test_who_does_not_refresh_leaves_nothing(pair: Pair) -> None:
     pair.watch_allowed().unsubscribe()
     watch = pair.phone.subscribe(pair.contact_uri, expires=6)
@@ -161,6 +176,7 @@ def test_who_does_not_refresh_leaves_nothing(pair: Pair) -> None:
     wait_forgotten(pair, 40)
 
 
+@together
 def test_a_refusal_leaves_nothing(pair: Pair) -> None:
     watch = pair.watch()
     pair.wait_told("subscribe")
@@ -169,6 +185,7 @@ def test_a_refusal_leaves_nothing(pair: Pair) -> None:
     wait_forgotten(pair, 40)
 
 
+@together
 def test_who_unsubscribes_and_subscribes_at_once_sees_the_contact(pair: Pair) -> None:
     """What is left of the old subscription must not take the new one with it."""
     watch = pair.watch_allowed()
@@ -182,6 +199,7 @@ def test_who_unsubscribes_and_subscribes_at_once_sees_the_contact(pair: Pair) ->
     assert not watch.terminated
 
 
+@together
 def test_the_account_goes_and_comes(pair: Pair) -> None:
     """An account that is offline sees nobody; when it is back, it does."""
     watch = pair.watch_allowed()
@@ -191,6 +209,7 @@ def test_the_account_goes_and_comes(pair: Pair) -> None:
     watch.wait_notify(shows("open"))
 
 
+@together
 def test_a_subscription_before_the_account_is_online(pair: Pair) -> None:
     assert pair.phone.publish(None, expires=0).status == 200
     pair.gateway.wait_state(pair.jid, "offline")
