@@ -68,10 +68,25 @@ class Routes:
     def __init__(self, parameters: dict[str, str | int]) -> None:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
+        self._internal_port = self._internal.rpartition(":")[2]
         self._auth = parameters["auth"] == 1
         self._live = live_settings()
         self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
+        # behind the first one; each of them answers the request or leaves it to the next one
+        self._routes = (
+            self.ksr_route_web,
+            self.ksr_route_options,
+            self.ksr_route_transaction,
+            self.ksr_route_internal,
+            self.ksr_route_method,
+            self.ksr_route_next_hops,
+            self.ksr_route_identity,
+            self.ksr_route_register,
+            self.ksr_route_message,
+            self.ksr_route_publish,
+            self.ksr_route_subscribe,
+        )
 
     def child_init(self, rank: int) -> int:
         if rank != PROC_MAIN:
@@ -103,22 +118,12 @@ class Routes:
         return 1
 
     def _route(self) -> None:
-        """Each route answers the request or leaves it to the next one."""
-        routes = (
-            self.ksr_route_sanity,
-            self.ksr_route_web,
-            self.ksr_route_options,
-            self.ksr_route_transaction,
-            self.ksr_route_internal,
-            self.ksr_route_method,
-            self.ksr_route_next_hops,
-            self.ksr_route_identity,
-            self.ksr_route_register,
-            self.ksr_route_message,
-            self.ksr_route_publish,
-            self.ksr_route_subscribe,
-        )
-        any(route() for route in routes)
+        if self.ksr_route_sanity():
+            return
+        method = _method()
+        for route in self._routes:
+            if route(method):
+                return
 
     # ---- what every request passes
 
@@ -133,34 +138,35 @@ class Routes:
             _text(pseudo_variable)
         return NEXT
 
-    def ksr_route_web(self) -> bool:
+    def ksr_route_web(self, _method: str) -> bool:
         """The listener of the web page is none of SIP's: nobody's phone shall wait behind a page."""
         return _reply(403, "Forbidden") if self._web.is_here() else NEXT
 
-    def ksr_route_options(self) -> bool:
+    def ksr_route_options(self, method: str) -> bool:
         """OPTIONS for the server itself (RFC 3261 §11.2): phones and the launcher ask whether it is there."""
-        if _method() != "OPTIONS" or _text("$rU") or KSR.is_myself_ruri() <= 0:
+        if method != "OPTIONS" or _text("$rU") or KSR.is_myself_ruri() <= 0:
             return NEXT
         KSR.hdr.append_to_reply(ALLOW)
         KSR.siputils.options_reply()
         return ANSWERED
 
-    def ksr_route_transaction(self) -> bool:
+    def ksr_route_transaction(self, method: str) -> bool:
         """A retransmission gets the answer again; ACK gets none; CANCEL changes nothing here (RFC 3261 §9.2)."""
         known = KSR.tm.t_check_trans()
-        if _method() == "ACK":
+        if method == "ACK":
             return ANSWERED
-        if _method() == "CANCEL":
+        if method == "CANCEL":
             return _reply(200, "OK") if known > 0 else _reply(481, "Call/Transaction Does Not Exist")
         return ANSWERED if known == 0 else NEXT
 
-    def ksr_route_internal(self) -> bool:
+    def ksr_route_internal(self, method: str) -> bool:
         """The gateway's own requests, pua's PUBLISHes and what the RPC sends, which need no password.
 
         The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets or
         from one of the gateway's.
         """
-        if _text("$pr") != "udp" or f"{_text('$Ri')}:{_text('$Rp')}" != self._internal:
+        port = _text("$Rp")
+        if port != self._internal_port or f"{_text('$Ri')}:{port}" != self._internal or _text("$pr") != "udp":
             return NEXT
         if KSR.purple.is_from_gateway() > 0:
             routes = {
@@ -168,7 +174,7 @@ class Routes:
                 "OPTIONS": _has_registered,
                 "SUBSCRIBE": KSR.presence.handle_subscribe,
             }
-            route = routes.get(_method())
+            route = routes.get(method)
         elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
             routes = {
                 "MESSAGE": _to_phones,
@@ -176,8 +182,8 @@ class Routes:
                 "SUBSCRIBE": _handle_subscribe,
                 "NOTIFY": KSR.rls.handle_notify,
             }
-            route = routes.get(_method())
-            if _method() == "SUBSCRIBE":
+            route = routes.get(method)
+            if method == "SUBSCRIBE":
                 self._answer_here()
         else:
             return _reply(403, "Forbidden")
@@ -188,29 +194,29 @@ class Routes:
             route()
         return ANSWERED
 
-    def ksr_route_method(self) -> bool:
+    def ksr_route_method(self, method: str) -> bool:
         """This server ends every dialog itself, so a request in a dialog that it does not serve has none."""
-        if _method() in SERVED:
+        if method in SERVED:
             return NEXT
         if KSR.siputils.has_totag() > 0:
             return _reply(481, "Call/Transaction Does Not Exist")
         KSR.hdr.append_to_reply(ALLOW)
         return _reply(405, "Method Not Allowed")
 
-    def ksr_route_next_hops(self) -> bool:
+    def ksr_route_next_hops(self, _method: str) -> bool:
         """A phone may name this server in Route, its outbound proxy (RFC 3261 §8.1.2), but no hop after it."""
         if KSR.siputils.has_totag() > 0 or KSR.hdr.is_present("Route") <= 0:
             return NEXT
         KSR.rr.loose_route()
         return _reply(403, "Not relaying") if _text("$du") else NEXT
 
-    def ksr_route_identity(self) -> bool:
+    def ksr_route_identity(self, method: str) -> bool:
         """Requests come from local users, who prove it: From is the authenticated user, name and domain."""
         if KSR.is_myself_furi() <= 0:
             return _reply(403, "Not relaying")
         if not self._auth:
             return NEXT
-        if _has_doubtful_credentials():
+        if _has_doubtful_credentials(method):
             return _reply(400, "One set of credentials only")
         realm = _text("$fd").lower()
         result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
@@ -224,9 +230,9 @@ class Routes:
 
     # ---- one method each
 
-    def ksr_route_register(self) -> bool:
+    def ksr_route_register(self, method: str) -> bool:
         """RFC 3261 §10.3; nobody registers somebody else."""
-        if _method() != "REGISTER":
+        if method != "REGISTER":
             return NEXT
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
@@ -236,9 +242,9 @@ class Routes:
             KSR.purple.handle_register()
         return ANSWERED
 
-    def ksr_route_message(self) -> bool:
+    def ksr_route_message(self, method: str) -> bool:
         """To an IM contact, answered with 202 (RFC 3428 §7), else to the phones of a local user."""
-        if _method() != "MESSAGE":
+        if method != "MESSAGE":
             return NEXT
         if not _new_transaction():
             return ANSWERED
@@ -250,9 +256,9 @@ class Routes:
         KSR.purple.reply_error()
         return ANSWERED
 
-    def ksr_route_publish(self) -> bool:
+    def ksr_route_publish(self, method: str) -> bool:
         """RFC 3903; the gateway is told what the presence server has accepted, by its status."""
-        if _method() != "PUBLISH":
+        if method != "PUBLISH":
             return NEXT
         if _address("$rU", "$rd") != _address("$fU", "$fd"):
             return _reply(403, "Presence of another user")
@@ -266,9 +272,9 @@ class Routes:
         _handle_publish(tell_gateway=watched)
         return ANSWERED
 
-    def ksr_route_subscribe(self) -> bool:
+    def ksr_route_subscribe(self, method: str) -> bool:
         """RFC 6665; in a dialog the presence server knows whom it is about, and the request URI does not."""
-        if _method() != "SUBSCRIBE":
+        if method != "SUBSCRIBE":
             return NEXT
         if KSR.siputils.has_totag() <= 0 and not _may_subscribe():
             return ANSWERED
@@ -469,10 +475,10 @@ def _refuse_list() -> bool:
     return _reply(404, "Not Found")
 
 
-def _has_doubtful_credentials() -> bool:
+def _has_doubtful_credentials(method: str) -> bool:
     """More credentials than one could name one user and prove another: auth_check picks by realm, $ad by place."""
-    used = "Authorization" if _method() == "REGISTER" else "Proxy-Authorization"
-    if _method() == "REGISTER" and KSR.hdr.is_present("Proxy-Authorization") > 0:
+    used = "Authorization" if method == "REGISTER" else "Proxy-Authorization"
+    if method == "REGISTER" and KSR.hdr.is_present("Proxy-Authorization") > 0:
         return True
     return int(_text(f"$hdrc({used})") or 0) > 1
 

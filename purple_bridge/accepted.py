@@ -8,14 +8,17 @@ A slot is 16 bytes: the message's fingerprint (8), when it was accepted (Unix se
 from __future__ import annotations
 
 import mmap
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 
 SECONDS = 70  # at least 64 s: 64 * T1 for the sender, and as long again as its datagrams may be under way
 SLOTS = 1 << 20  # a page is only used once something is written to it
 SLOT = 16
-REACH = 8  # slots in which a fingerprint may stand
+REACH = 8  # slots in which a fingerprint may stand: its own and those behind it
+_NEIGHBOURS = struct.Struct(">" + "8sI4x" * REACH)  # fingerprint and time by turns
+_MARK_AND_TIME = struct.Struct(">8sI")
 
 
 def fingerprint(call_id: str, cseq: str, from_tag: str) -> bytes:
@@ -29,22 +32,24 @@ class Accepted:
     moment forget one message, whose retransmission would then be a message of its own."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._memory = mmap.mmap(-1, SLOTS * SLOT)
+        self._memory = mmap.mmap(-1, (SLOTS + REACH) * SLOT)
         self._clock = clock
 
     def __contains__(self, mark: bytes) -> bool:
+        fields = _NEIGHBOURS.unpack_from(self._memory, _first(mark))
+        if mark not in fields:
+            return False
         oldest = int(self._clock()) - SECONDS
-        return any(self._memory[slot : slot + 8] == mark and self._time(slot) > oldest for slot in _slots(mark))
+        return any(fields[at] == mark and fields[at + 1] > oldest for at in range(0, 2 * REACH, 2))
 
     def add(self, mark: bytes) -> None:
         """In the place of the oldest of its neighbours."""
-        slot = min(_slots(mark), key=self._time)
-        self._memory[slot : slot + 12] = mark + int(self._clock()).to_bytes(4)
+        first = _first(mark)
+        times = _NEIGHBOURS.unpack_from(self._memory, first)[1::2]
+        slot = first + times.index(min(times)) * SLOT
+        _MARK_AND_TIME.pack_into(self._memory, slot, mark, int(self._clock()))
 
-    def _time(self, slot: int) -> int:
-        return int.from_bytes(self._memory[slot + 8 : slot + 12])
 
-
-def _slots(mark: bytes) -> Iterator[int]:
-    first = int.from_bytes(mark) % SLOTS
-    return ((first + step) % SLOTS * SLOT for step in range(REACH))
+def _first(mark: bytes) -> int:
+    """Where the fingerprint's own slot begins."""
+    return int.from_bytes(mark) % SLOTS * SLOT

@@ -325,6 +325,7 @@ class GatewayDomain:
 _XMPP_PROTOCOLS = frozenset({"prpl-jabber", "gtalk"})
 
 
+@lru_cache(maxsize=16384)
 def normalize_im_name(protocol: str, name: str) -> str:
     """The form in which two names of one account or contact are equal.
 

@@ -39,6 +39,9 @@ class Way(IntEnum):
     CLOSED = 2  # it would never leave: an error that trying again does not cure
 
 
+_WAYS = tuple(Way)  # cheaper than Way(number): asked for each message
+
+
 class BoardFull(Exception):
     """More accounts than SLOTS on one worker."""
 
@@ -49,6 +52,8 @@ class AccountBoard:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._memory = mmap.mmap(-1, workers * (HEADER + SLOTS * SLOT))
+        self._numbers = memoryview(self._memory).cast("I")
+        self._generations = [(self._region(worker) + 4) // 4 for worker in range(1, workers + 1)]
 
     def set_ready(self, worker: int, ready: bool) -> None:
         self._memory[self._region(worker)] = int(ready)
@@ -69,14 +74,12 @@ class AccountBoard:
 
     def rows_changed(self, worker: int) -> None:
         """From worker ``worker`` itself: the mapping is not what it was."""
-        count = self._memory[self._region(worker) + 4 : self._region(worker) + 8]
-        raised = (int.from_bytes(count) + 1) % (1 << 32)
-        self._memory[self._region(worker) + 4 : self._region(worker) + 8] = raised.to_bytes(4)
+        place = self._generations[worker - 1]
+        self._numbers[place] = (self._numbers[place] + 1) % (1 << 32)
 
     def rows_generation(self) -> int:
         """Another number after each ``rows_changed``; 0: the mapping has not been looked at yet."""
-        regions = (self._region(worker) for worker in range(1, self._workers + 1))
-        return sum(int.from_bytes(self._memory[start + 4 : start + 8]) for start in regions)
+        return sum([self._numbers[place] for place in self._generations])  # no generator: asked for each message
 
     def set_state(self, protocol: str, ext_user: str, state: State, way: Way = Way.QUEUE) -> None:
         """Raises BoardFull."""
@@ -101,7 +104,7 @@ class AccountBoard:
             slot, found = self._find(protocol, ext_user, account_digest(protocol, ext_user))
         except BoardFull:
             return Way.QUEUE
-        return Way(self._memory[slot + 9]) if found else Way.QUEUE
+        return _WAYS[self._memory[slot + 9]] if found else Way.QUEUE
 
     def _region(self, worker: int) -> int:
         return (worker - 1) * (HEADER + SLOTS * SLOT)

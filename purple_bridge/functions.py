@@ -307,11 +307,10 @@ class PurpleFunctions:
         enabled = [route for route in routes if route[0].enabled]
         if not enabled:
             raise NotOnline(f"Your account {routes[0][0].ext_user} is disabled")
-        routes = enabled
         if isinstance(said, incoming.Text):
-            self._send_text(said, sender, destination, routes, mark)
+            self._send_text(said, sender, destination, enabled, mark)
         else:
-            self._tell(said, routes)
+            self._tell(said, enabled)
         self._accepted.add(mark)
 
     def _send_text(
@@ -322,7 +321,8 @@ class PurpleFunctions:
         routes: list[tuple[Row, ImContact]],
         mark: bytes,
     ) -> None:
-        seconds = min(self._expires(self._settings.queue_ttl), self._settings.queue_ttl)
+        settings = self._settings
+        seconds = min(self._expires(settings.queue_ttl), settings.queue_ttl)
         account, contact, way = self._best(routes, may_wait=seconds > 0)
         message = SendMessage(
             id=self._numbers.next(),
@@ -342,7 +342,7 @@ class PurpleFunctions:
             cpim=said.cpim,
             expires_at=time.time() + seconds,
             fingerprint=mark,
-            stored=way is not Way.DIRECT or self._settings.queue == "always",
+            stored=way is not Way.DIRECT or settings.queue == "always",
         )
         if message.stored:
             self._queue.write(message)

@@ -33,12 +33,12 @@ class LiveMemory:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, HEADER + 2 * PLACE)
-        self._header = memoryview(self._memory)[:8].cast("Q")
+        self.header = memoryview(self._memory)[:8].cast("Q")
 
     @property
     def generation(self) -> int:
         """Grows with each change; 0: nothing has changed since the start."""
-        return self._header[0]
+        return self.header[0]
 
     def write(self, values: Values) -> None:
         """``values``: all that differ from what the gateway was started with."""
@@ -46,7 +46,7 @@ class LiveMemory:
         octets = msgspec.json.encode(values)
         start = self._place(generation)
         self._memory[start : start + 4 + len(octets)] = len(octets).to_bytes(4) + octets
-        self._header[0] = generation
+        self.header[0] = generation
 
     def read(self) -> tuple[int, Values]:
         """The generation and its values."""
@@ -69,7 +69,7 @@ class LiveSettings:
 
     def __init__(self, settings: Settings, memory: LiveMemory, changed: Changed = lambda _settings: None) -> None:
         self._start, self._now, self._memory, self._changed = settings, settings, memory, changed
-        self._generation = 0
+        self._header, self._generation = memory.header, 0  # looked at several times for each message
 
     @property
     def now(self) -> Settings:
@@ -78,7 +78,7 @@ class LiveSettings:
 
     def look(self) -> None:
         """One read of memory while nothing has changed."""
-        if self._memory.generation != self._generation:
+        if self._header[0] != self._generation:
             self._generation, values = self._memory.read()
             self._now = replace(self._start, **{name: _typed(name, value) for name, value in values.items()})
             self._changed(self._now)

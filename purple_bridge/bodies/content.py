@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from encodings.aliases import aliases
+from functools import lru_cache
 from types import MappingProxyType
 
 from purple_bridge.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
@@ -59,6 +60,7 @@ PLAIN = ContentType("text", "plain")
 """What a MESSAGE without Content-Type is."""
 
 
+@lru_cache(maxsize=64)
 def parse_content_type(value: str) -> ContentType:
     """A Content-Type value (RFC 3261 §20.15, RFC 2045 §5.1). Of a repeated parameter the first counts.
 
@@ -88,13 +90,18 @@ def decode(body: bytes, charset: str) -> str:
 
     Raises BadRequest for an unknown charset and for octets that are none of its text.
     """
-    codec = encodings.normalize_encoding(charset).lower() if charset.isascii() else ""
+    codec = _codec(charset)
     if codec not in _CHARSETS:
         raise BadRequest(f"unknown charset {charset[:40]!a}; send UTF-8")
     try:
         return body.decode(codec).removeprefix("\ufeff")
     except (UnicodeError, LookupError):
         raise BadRequest(f"the body is not {charset[:40]!a} text") from None
+
+
+@lru_cache(maxsize=64)
+def _codec(charset: str) -> str:
+    return encodings.normalize_encoding(charset).lower() if charset.isascii() else ""
 
 
 def decompressed(body: bytes, encoding: str) -> bytes:

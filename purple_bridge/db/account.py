@@ -38,7 +38,7 @@ class Account:
 
 def is_enabled(options: tuple[tuple[str, OptionValue], ...]) -> bool:
     """Whether the row lets its account be online: the gateway's option ``enabled``."""
-    return str(dict(options).get("enabled", True)).lower() not in ("false", "no", "off", "0")
+    return not options or str(dict(options).get("enabled", True)).lower() not in ("false", "no", "off", "0")
 
 
 def account_of(row: Row[Any]) -> Account:
