@@ -487,6 +487,17 @@ def test_a_refusal_waits_for_the_answer_to_the_publication_before_but_not_for_th
     assert seen.server.new()[:2] == [("unpublish", PRIVATE.uri), ("block", PRIVATE.uri)]
 
 
+def test_what_was_just_taken_away_is_not_published_anew_before_that_is_answered(seen: Desk) -> None:
+    """pua loses a publication that comes while it waits for the answer to the end of the one before."""
+    seen.refuse()
+    seen.server.new()
+    seen.watch(dialog="two", initial=True)
+    seen.grant()
+    assert seen.server.new() == []
+    seen.loop.run(PUBLISH_ANSWER + TICK)
+    assert seen.server.new() == [("publish", PRIVATE.uri), ("allow", PRIVATE.uri), ("refresh", PRIVATE.uri)]
+
+
 def test_who_subscribes_after_a_refusal_asks_anew(desk: Desk) -> None:
     desk.watch(initial=True)
     desk.refuse()

@@ -511,7 +511,7 @@ class OwnedAccount:
         return entry is not None and entry.subscription in ("from", "both")
 
     def roster_changed(self) -> bool:
-        """Read the contact list; whether it is the first one since the sign-on, or more contacts may see the account."""
+        """Read the contact list; whether it is the first since the sign-on, or more contacts may see the account."""
         if self.purple is None:
             return False
         before = self._seen_by()

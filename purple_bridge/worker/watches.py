@@ -20,7 +20,7 @@ from purple_bridge.libpurple.events import ContactStatus, ResourcePresence
 from purple_bridge.presence import ContactPresence, Note, Resource, Show
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.avatars import Avatars
-from purple_bridge.worker.contacts import REPUBLISH, Permission, WatchedContact
+from purple_bridge.worker.contacts import PUBLISH_ANSWER, REPUBLISH, Permission, WatchedContact
 from purple_bridge.worker.sip_out import SipSender
 from purple_bridge.worker.store import Store
 
@@ -37,6 +37,7 @@ class Watches:
     def __init__(self, sip: SipSender, store: Store, avatars: Avatars) -> None:
         self._sip, self._store, self._avatars = sip, store, avatars
         self._dirty: dict[WatchedContact, OwnedAccount] = {}
+        self._unpublished: dict[str, float] = {}  # identifier -> Unix seconds, in this order
         self._ticking = False
 
     # ------------------------------------------------------------ subscriptions
@@ -115,7 +116,8 @@ class Watches:
         for contact, account in list(self._dirty.items()):
             try:
                 refused = account.permission(contact.key) is Permission.REFUSED
-                done = contact.due(now, refused) and self._publish(account, contact, now)
+                due = contact.due(now, refused) and not self._is_ending(account, contact, now)
+                done = due and self._publish(account, contact, now)
             except Exception:  # one contact must not silence the others
                 logger.exception("the presence of %s could not be published", contact.address.uri)
                 done = True
@@ -184,7 +186,7 @@ class Watches:
             self._publish_status(account, contact, ContactStatus(), time.time())
             return
         if contact.published:  # first: who watches a whole list hears nothing of a refusal, but of who is gone
-            self._sip.unpublish(contact.presentity, _identifier(account, contact))
+            self._unpublish(account, contact)
             contact.published = b""
 
         def told() -> None:
@@ -198,9 +200,21 @@ class Watches:
         account.watched.remove(contact)
         self._dirty.pop(contact, None)
         if contact.published:
-            self._sip.unpublish(contact.presentity, _identifier(account, contact))
+            self._unpublish(account, contact)
         if contact.private:
             self._store.forget_presentity(contact.presentity)
+
+    def _unpublish(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        identifier = _identifier(account, contact)
+        self._sip.unpublish(contact.presentity, identifier)
+        self._unpublished.pop(identifier, None)
+        self._unpublished[identifier] = time.time()
+
+    def _is_ending(self, account: OwnedAccount, contact: WatchedContact, now: float) -> bool:
+        """What was published before was just taken away: pua loses what comes before the answer to that."""
+        while self._unpublished and now - next(iter(self._unpublished.values())) >= PUBLISH_ANSWER:
+            del self._unpublished[next(iter(self._unpublished))]
+        return bool(self._unpublished) and _identifier(account, contact) in self._unpublished
 
 
 def _watched_contact(account: OwnedAccount, command: Watch, presentity: SipAddress) -> WatchedContact:
