@@ -35,6 +35,7 @@ CONTESTANTS = (
     _gateway(GATEWAY, "this gateway, SQLite", Variant()),
     _gateway("gateway-mysql", "this gateway, MariaDB", Variant(mysql=True)),
     _gateway("gateway-tls", "this gateway, TLS to the XMPP server", Variant(tls=True)),
+    _gateway("gateway-no-nagle", "this gateway, XMPP server without Nagle", Variant(nagle=False)),
     _gateway("gateway-digest", "this gateway, digest authentication", Variant(digest=True)),
     _gateway("gateway-queue", "this gateway, queue=always, SQLite", Variant(settings=ALWAYS)),
     _gateway("gateway-queue-mysql", "this gateway, queue=always, MariaDB", Variant(settings=ALWAYS, mysql=True)),

@@ -10,6 +10,7 @@ import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 IDLE_SECONDS = 5.0  # nothing came for so long: what is missing is lost
@@ -48,28 +49,30 @@ class Result:
     p99: float
 
 
+_numbers = count()
+
+
 @dataclass
 class Flow:
-    """Numbers go on over several runs, so a late message of an earlier run is not taken for one of a later."""
+    """No number comes twice in a process, so a late message of an earlier run is not taken for one of a later."""
 
     sender: Sender
     receiver: Receiver
-    _next: int = 0
     _sent_at: dict[int, float] = field(default_factory=dict)
 
-    def at_most(self, count: int, window: int) -> Result:
+    def at_most(self, total: int, window: int) -> Result:
         """As fast as it goes with ``window`` messages on their way: nothing piles up, so this rate is sustained."""
-        return self._run(count, lambda _now, begun: begun < count and len(self._sent_at) < window)
+        return self._run(total, lambda _now, begun: begun < total and len(self._sent_at) < window)
 
     def at_rate(self, rate: float, seconds: float) -> Result:
         """At a steady rate, whether the others have arrived or not."""
-        count, started = int(rate * seconds), time.monotonic()
-        return self._run(count, lambda now, begun: begun < count and now >= started + begun / rate, 1 / rate)
+        total, started = int(rate * seconds), time.monotonic()
+        return self._run(total, lambda now, begun: begun < total and now >= started + begun / rate, 1 / rate)
 
     def warm_up(self) -> None:
         self.at_most(WARM_UP, 16)
 
-    def _run(self, count: int, may_send: Callable[[float, int], bool], pause: float = 0.05) -> Result:
+    def _run(self, total: int, may_send: Callable[[float, int], bool], pause: float = 0.05) -> Result:
         delays: list[float] = []
         self._sent_at.clear()
         begun, repeated = 0, 0
@@ -77,11 +80,11 @@ class Flow:
         with selectors.DefaultSelector() as selector:
             for descriptor in {*self.sender.sockets, *self.receiver.sockets}:
                 selector.register(descriptor, selectors.EVENT_READ)
-            while len(delays) < count and time.monotonic() - last < IDLE_SECONDS:
+            while len(delays) < total and time.monotonic() - last < IDLE_SECONDS:
                 while may_send(time.monotonic(), begun):
-                    self._sent_at[self._next] = last = time.monotonic()
-                    self.sender.send(self._next)
-                    self._next, begun = self._next + 1, begun + 1
+                    number, begun = next(_numbers), begun + 1
+                    self._sent_at[number] = last = time.monotonic()
+                    self.sender.send(number)
                 selector.select(min(pause, 0.05))
                 self.sender.read()
                 for number in self.receiver.receive():

@@ -28,14 +28,25 @@ from tests.servers.base import HOST
 from tests.servers.mariadb import MariaDB
 
 OTHERS = [f"user{number}" for number in range(2, SEVERAL + 1)]
+SYSTEM_AUTHORITIES = "/etc/ssl/certs"
+TRUSTING = """\
+import ctypes, os
+if "libpurple" in os.environ.get("LD_PRELOAD", ""):
+    for path in {paths}:
+        ctypes.CDLL("libpurple.so.0").purple_certificate_add_ca_search_path(path.encode())
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """``tls``: to the IM server. ``digest``: every SIP request is authenticated. ``rows``: further rows, of nobody."""
+    """``tls``: to the IM server. ``nagle``: of the IM server. ``digest``: every SIP request is authenticated.
+
+    ``rows``: further rows, of nobody.
+    """
 
     mysql: bool = False
     tls: bool = False
+    nagle: bool = True
     digest: bool = False
     settings: tuple[tuple[str, str], ...] = ()
     rows: int = 0
@@ -53,11 +64,11 @@ class ThisGateway(Peer):
         self.variant, self._further = variant, further
 
     def start(self) -> None:
-        self.prosody = self._prosody([ALICE, BOB, *OTHERS, *self._further], self.variant.tls)
+        users = [ALICE, *OTHERS]
+        self.prosody = self._prosody([BOB, *users, *self._further], self.variant.tls, self.variant.nagle)
         self.gateway = self._stack.enter_context(self._gateway())
         self._processes = group(self.gateway.kamailio.worker_pid(1))
         self.bob = self._xmpp_end(self.prosody)
-        users = [ALICE, *OTHERS]
         ends = [self._online_end(user) for user in users]
         senders = [end.to(xmpp_contact(self.bob.jid)) for end in ends]
         contacts = [self.bob.to(f"{user}@{self.prosody.domain}") for user in users]
@@ -82,10 +93,21 @@ class ThisGateway(Peer):
         users = dict.fromkeys([ALICE, *OTHERS], PASSWORD)
         options = {"db_url": url, "auth": self.variant.digest, "settings": dict(self.variant.settings)}
         gateway = Gateway(self.directory / "gateway", users=users, **options)
+        if self.prosody.ca_file:
+            gateway.kamailio.python_path.append(self._trusting(self.prosody.ca_file))
         gateway.kamailio.prepare()
         table.add(gateway.kamailio.db_url, table.rows_of(users, self.prosody))
         table.add(gateway.kamailio.db_url, table.rows_of_strangers(self.variant.rows))
         return gateway
+
+    def _trusting(self, authority: Path) -> Path:
+        """A directory for Kamailio's Python that makes libpurple trust a further authority, before it starts."""
+        place, authorities = self.directory / "python", self.directory / "authorities"
+        place.mkdir()
+        authorities.mkdir()
+        (authorities / "bench.pem").write_bytes(authority.read_bytes())
+        (place / "sitecustomize.py").write_text(TRUSTING.format(paths=[SYSTEM_AUTHORITIES, str(authorities)]))
+        return place
 
     def _online_end(self, user: str) -> SipEnd:
         """Whoever published stays online; the phone that did it gives its registration to a cheaper one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,8 +57,8 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _prosody(self, users: Sequence[str] = (ALICE, BOB), tls: bool = False) -> BenchProsody:
-        return self._stack.enter_context(BenchProsody(self.directory / "prosody", users, tls))
+    def _prosody(self, users: Sequence[str] = (ALICE, BOB), tls: bool = False, nagle: bool = True) -> BenchProsody:
+        return self._stack.enter_context(BenchProsody(self.directory / "prosody", users, tls, nagle))
 
     def _xmpp_end(self, prosody: Prosody, name: str = BOB) -> XmppEnd:
         end = XmppEnd(name, PASSWORD, prosody.domain, (HOST, prosody.port), prosody.tls)
@@ -69,6 +70,6 @@ def check_server(server: Server) -> None:
     """Raises PeerDied, with the signal if the log of a Kamailio names one."""
     found = _SIGNAL.search(server.log_path.read_text(errors="replace"))
     if found and found[1] != "15":
-        raise PeerDied(f"{server.name} crashed (signal {found[1]})")
+        raise PeerDied(f"{server.name} crashed: {signal.Signals(int(found[1])).name}")
     if not server.running:
         raise PeerDied(f"{server.name} ended")

@@ -14,16 +14,21 @@ COMPONENT, SECRET = "sip.localhost", "secret"
 
 
 class BenchProsody(Prosody):
-    """Takes PLAIN, for clients that are as cheap as can be, and has room for the component of Kamailio's module."""
+    """Takes PLAIN, for clients that are as cheap as can be, and has room for the component of Kamailio's module.
 
-    def __init__(self, directory: Path, users: Iterable[str], tls: bool = False) -> None:
+    ``nagle``: it may hold small segments back until the one before is acknowledged, which is its default.
+    """
+
+    def __init__(self, directory: Path, users: Iterable[str], tls: bool = False, nagle: bool = True) -> None:
         super().__init__(directory, dict.fromkeys(users, "secret"), tls=tls)
+        self._nagle = nagle
         self.component_port = free_port("tcp")
 
     def prepare(self) -> None:
         super().prepare()
         path = self.directory / "prosody.cfg.lua"
         text = path.read_text().replace("allow_unencrypted_plain_auth = false", "allow_unencrypted_plain_auth = true")
+        text = f"network_settings = {{ nagle = {str(self._nagle).lower()} }}\n{text}"
         ports = f'component_ports = {{ {self.component_port} }}\ncomponent_interface = "127.0.0.1"\n'
         component = f'Component "{COMPONENT}"\n  component_secret = "{SECRET}"\n'
         path.write_text(text.replace("VirtualHost", f"{ports}VirtualHost", 1) + component)
@@ -46,11 +51,14 @@ def group(pid: int) -> list[int]:
     return group_members(os.getpgid(pid))
 
 
-def resident_kilobytes(processes: Iterable[int]) -> int:
-    """Memory of the processes together, what they share counted in parts (proc(5), Pss of `smaps_rollup`)."""
+def memory_kilobytes(processes: Iterable[int]) -> int:
+    """Of the processes together, what they share counted once; without files and Kamailio's shared memory.
+
+    proc(5), `Pss_Anon` of `smaps_rollup`.
+    """
     total = 0
     for process in processes:
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+            name, _, value = line.partition(":")
+            total += int(value.split()[0]) if name == "Pss_Anon" else 0
     return total

@@ -20,8 +20,11 @@ Row = dict[str, str]
 
 def rows_of(users: Iterable[str], prosody: Prosody) -> Iterable[Row]:
     """Each user has the account of the same name."""
+    server = (
+        prosody.domain if prosody.tls else prosody.host
+    )  # libpurple compares the certificate with what it connects to
     security = "require_tls" if prosody.tls else "opportunistic_tls"
-    options = json.dumps({"connect_server": "127.0.0.1", "port": prosody.port, "connection_security": security})
+    options = json.dumps({"connect_server": server, "port": prosody.port, "connection_security": security})
     for user in users:
         yield _row(user, f"{user}@{prosody.domain}", options)
 

@@ -1,0 +1,147 @@
+"""The comparison: its flow counts right, its figures become medians, tables and a plot, and the command runs."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from bench import chart, document, flow
+from bench.__main__ import main
+from bench.flow import Flow
+from bench.results import Measured, as_json, from_json, medians
+from bench.sheets import share_of_limits, sheets
+
+
+class Line:
+    """Both ends of a pair of UDP sockets; ``dropped`` are not sent, ``doubled`` twice, by their place in the run."""
+
+    def __init__(self, dropped: range = range(0), doubled: range = range(0)) -> None:
+        self._there, self._here = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self._there.bind(("127.0.0.1", 0))
+        self._here.connect(self._there.getsockname())
+        self._there.setblocking(False)
+        self._place, self._dropped, self._doubled = 0, dropped, doubled
+
+    @property
+    def sockets(self) -> list[int]:
+        return [self._there.fileno()]
+
+    def send(self, number: int) -> None:
+        copies = 0 if self._place in self._dropped else 2 if self._place in self._doubled else 1
+        self._place += 1
+        for _ in range(copies):
+            self._here.send(b"%d" % number)
+
+    def read(self) -> None:
+        """Nothing comes back."""
+
+    def receive(self) -> list[int]:
+        numbers = []
+        while True:
+            try:
+                numbers.append(int(self._there.recv(100)))
+            except BlockingIOError:
+                return numbers
+
+    def close(self) -> None:
+        self._there.close()
+        self._here.close()
+
+
+@pytest.mark.parametrize(("dropped", "doubled"), [(0, 0), (3, 0), (0, 5), (3, 5)])
+def test_the_flow_counts_what_is_lost_and_what_comes_twice(
+    dropped: int, doubled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "IDLE_SECONDS", 0.2)
+    line = Line(range(10, 10 + dropped), range(20, 20 + doubled))
+    result = Flow(line, line).at_most(100, 8)
+    line.close()
+    assert (result.sent, result.lost, result.repeated) == (100, dropped, doubled)
+    assert 0 < result.p50 <= result.p99 < 200
+
+
+def test_the_flow_stops_when_everything_on_its_way_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "IDLE_SECONDS", 0.2)
+    line = Line(dropped=range(10, 100))
+    result = Flow(line, line).at_most(100, 8)
+    line.close()
+    assert (result.sent, result.lost) == (18, 8)
+
+
+def test_a_late_message_of_one_run_is_none_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "IDLE_SECONDS", 0.0)
+    line = Line()
+    first = Flow(line, line)
+    first.at_most(5, 5)  # gives up at once
+    monkeypatch.setattr(flow, "IDLE_SECONDS", 0.2)
+    result = first.at_most(20, 4)
+    line.close()
+    assert (result.sent, result.lost) == (20, 0)
+
+
+def test_at_a_rate() -> None:
+    line = Line()
+    result = Flow(line, line).at_rate(200, 0.5)
+    line.close()
+    assert (result.sent, result.lost) == (100, 0)
+    assert 100 < result.rate <= 220
+
+
+FULL = {"lost": 0.0, "repeated": 0.0, "full p50": 1.0, "full p99": 2.0, "full lost": 0.0}
+ROUNDS = [
+    *(
+        Measured("messages", "gateway", "SIP→XMPP", {"rate": rate, "cpu": 300.0, **FULL})
+        for rate in (900.0, 2000.0, 1000.0)
+    ),
+    Measured("messages", "libpurple", "SIP→XMPP", {"rate": 3000.0, "cpu": 40.0, **FULL}),
+    Measured("messages", "kamailio-kemi", "SIP→XMPP", {"rate": 5000.0, "cpu": 60.0, **FULL}),
+    Measured("messages", "kamailio-xmpp", "SIP→XMPP", problem="kamailio crashed: SIGSEGV"),
+]
+
+
+def test_medians_and_ratios() -> None:
+    measured = medians(from_json(json.loads(json.dumps(as_json({}, ROUNDS)))))
+    assert measured[0].figures["rate"] == 1000
+    rows = sheets(measured)[0].rows
+    assert rows[0][2:5] == ("1,000", "1.00", "0")
+    assert rows[1][2:4] == ("3,000", "3.00")
+    assert rows[3][1] == "SIP→XMPP: kamailio crashed: SIGSEGV"
+    assert share_of_limits(measured).endswith("3.0 times their sum.")
+
+
+def test_the_document(tmp_path: Path) -> None:
+    sizes = [
+        Measured(
+            "accounts", "plain", str(count), {"accounts": count, "to cpu": 300.0, "from cpu": 400.0, "to rate": 1.0}
+        )
+        for count in (8, 200)
+    ]
+    document.write({"CPU": "made of sand", "rounds": "3"}, medians([*ROUNDS, *sizes]), tmp_path)
+    text = (tmp_path / "performance.md").read_text()
+    assert "- CPU: made of sand" in text
+    assert "| this gateway, SQLite | SIP→XMPP | 1,000 | 1.00 | 0 |" in text
+    drawn = ET.parse(tmp_path / document.PLOT).getroot()
+    assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == 4
+
+
+@pytest.mark.parametrize(("highest", "axis"), [(7, 8), (10, 10), (11, 20), (390, 400), (401, 600), (0.5, 1)])
+def test_the_axis_ends_at_a_round_number(highest: float, axis: float) -> None:
+    lines = [chart.Line("x", ((1, highest), (2, highest)))]
+    assert f">{axis:g}</text>" in chart.svg("", "", "", lines)
+
+
+def test_the_command_runs_one_contestant(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    words = ["--rounds", "1", "--messages", "50", "--seconds", "0.5", "--only", "gateway", "--json", str(file)]
+    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "As fast as messages are taken" in done.stdout
+    assert "round 1/1: messages, gateway, XMPP→SIP: rate" in done.stderr
+    found = json.loads(file.read_text())["medians"]
+    assert [each["problem"] for each in found] == [""] * 4
+    assert [each["figures"]["lost"] for each in found] == [0] * 4
