@@ -31,7 +31,7 @@ class Pipe(Recorder):
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         self.socket.send((message.text or message.html).lstrip("#").encode())
 
-    def message_acknowledged(self, account: Account, ident: str) -> None:
+    def messages_acknowledged(self, account: Account, idents: list[str]) -> None:
         """Not kept: there are many."""
 
     def readable(self, _descriptor: int, _condition: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from purple_bridge.db.account import Account
@@ -13,6 +15,7 @@ RANKS = 1024  # processes of one Kamailio; an id is microseconds since 1970, the
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+@lru_cache(maxsize=4096)  # asked for several times while the message is on its way
 def ident_of(number: int) -> str:
     """A message's id as the IM network sees it: an XMPP stanza id, the token of an IRC PING."""
     digits = ""

@@ -54,8 +54,8 @@ class Recorder:
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         self.messages.append((account, message))
 
-    def message_acknowledged(self, account: Account, ident: str) -> None:
-        self.acknowledged.append(ident)
+    def messages_acknowledged(self, account: Account, idents: list[str]) -> None:
+        self.acknowledged += idents
 
     def message_failed(self, account: Account, ident: str, who: str, condition: str, text: str) -> None:
         self.failures.append((ident, who, condition, text))

@@ -190,7 +190,7 @@ class Account:
     # ------------------------------------------------------------ messages
     @property
     def confirms(self) -> bool:
-        """Whether this connection will report ``Events.message_acknowledged``."""
+        """Whether this connection will report ``Events.messages_acknowledged``."""
         return self.behaviour.confirms(self)
 
     def send_im(

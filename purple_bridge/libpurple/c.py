@@ -264,7 +264,9 @@ class ProtocolInfo(Structure):
         ("user_splits", c_void_p),
         ("protocol_options", POINTER(GList)),
         ("icon_spec", BuddyIconSpec),
-        ("functions", c_void_p * 56),  # list_icon to whiteboard_prpl_ops
+        ("functions", c_void_p * 10),  # list_icon to close
+        ("send_im", c_void_p),
+        ("more_functions", c_void_p * 45),  # set_info to whiteboard_prpl_ops
         ("send_raw", CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)),
     ]
 

@@ -117,8 +117,8 @@ class Events(Protocol):
     def message_received(self, account: Account, message: ReceivedMessage) -> None:
         """Somebody wrote."""
 
-    def message_acknowledged(self, account: Account, ident: str) -> None:
-        """The IM server has the message that was sent with ``ident``; in the order of sending."""
+    def messages_acknowledged(self, account: Account, idents: list[str]) -> None:
+        """The IM server has the messages that were sent with ``idents``; in the order of sending."""
 
     def message_failed(self, account: Account, ident: str, who: str, condition: str, text: str) -> None:
         """A message did not arrive; ``ident`` is "" where the network does not tell which.

@@ -420,8 +420,7 @@ class Irc(Protocol):
         if idents is None:
             return False
         self._send_next(connection, state)
-        for ident in filter(None, idents):
-            self._events.message_acknowledged(account, ident)
+        self._events.messages_acknowledged(account, list(filter(None, idents)))
         return True
 
 

@@ -158,7 +158,7 @@ def amend(node: int, message: OutgoingMessage) -> None:
 
 
 def _replace_body(node: int, text: str) -> None:
-    old = next((child for _, name, child in xmlnode.children(node) if name == b"body"), None)
+    old = xmlnode.child(node, None, b"body")
     if old:
         xmlnode.free(old)
     xmlnode.add(node, b"body", text=text)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class OutgoingMessage:
     """``html``: libpurple's markup; ``text``: the exact plain text, "" where only the markup is known.
 
-    ``ident``: given back by ``Events.message_acknowledged``, ``message_failed`` and ``receipt_received``;
+    ``ident``: given back by ``Events.messages_acknowledged``, ``message_failed`` and ``receipt_received``;
     ``language``: RFC 5646 tag, "" if not known. ``automatic``: no person wrote it, and no program is to answer it.
     """
 
@@ -45,7 +45,7 @@ class Protocol:
         """The connection is gone; before the application hears of it."""
 
     def confirms(self, account: Account) -> bool:
-        """Whether this connection reports ``Events.message_acknowledged``."""
+        """Whether this connection reports ``Events.messages_acknowledged``."""
         return False
 
     def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:

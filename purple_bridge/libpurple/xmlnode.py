@@ -35,8 +35,8 @@ def children(node: int) -> Iterator[tuple[bytes, bytes, int]]:
         child = fields.next
 
 
-def child(node: int, namespace: bytes, name: bytes) -> int | None:
-    """The first child element of this name, or None."""
+def child(node: int, namespace: bytes | None, name: bytes) -> int | None:
+    """The first child element of this name, or None; ``namespace`` None: in any."""
     found: int | None = c.purple_quick.xmlnode_get_child_with_namespace(node, name, namespace)
     return found
 

@@ -50,6 +50,7 @@ class Xmpp(Protocol):
         self._contacts = Contacts(events, changes, self._send)
         self._plugin = c.purple.purple_find_prpl(PLUGIN)
         self._send_raw: Callable[[int, bytes, int], int] = lambda *_: -1
+        self._send_plainly: Callable[[int, bytes, bytes, int], int] = lambda *_: -1
         self._streams: dict[int, Stream] = {}  # by PurpleAccount*; those on which <enable/> was sent
         self._outgoing: OutgoingMessage | None = None  # of the send_im that runs
         self._putting_aside = False  # what that send_im writes
@@ -64,7 +65,10 @@ class Xmpp(Protocol):
         signals.connect(self._plugin, b"jabber-receiving-message", _Message, self._receiving_message)
         self._contacts.install(self._plugin)
         details = cast(self._plugin.contents.info.contents.extra_info, POINTER(c.ProtocolInfo))
+        # nothing there waits: with Python's lock kept, the handlers below need not fight a SIP worker for it
         self._send_raw = PYFUNCTYPE(c_int, _P, _S, c_int)(cast(details.contents.send_raw, _P).value or 0)
+        # what server.c does around it is for windows and for answers by itself; here are neither
+        self._send_plainly = PYFUNCTYPE(c_int, _P, _S, _S, c_int)(details.contents.send_im)
         c.purple.purple_plugin_ipc_call(self._plugin, b"add_feature", None, RECEIPTS)
 
     # ------------------------------------------------------------ what an account does
@@ -87,16 +91,13 @@ class Xmpp(Protocol):
 
     def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:
         """EINVAL for characters that XML cannot carry; a line ends in LF (XML 1.0 §2.11)."""
-        if any(NOT_XML.search(part) for part in (message.text, message.subject, message.language)):
+        if NOT_XML.search(message.text) or NOT_XML.search(message.subject) or NOT_XML.search(message.language):
             return EINVAL
-        text = message.text.replace("\r\n", "\n").replace("\r", "\n")
-        self._outgoing, self._putting_aside = replace(message, text=text), self.confirms(account)
+        if "\r" in message.text:
+            message = replace(message, text=message.text.replace("\r\n", "\n").replace("\r", "\n"))
+        self._outgoing, self._putting_aside = message, self.confirms(account)
         try:
-            # nothing here waits: with Python's lock kept, the handlers below need not fight a SIP worker for it
-            result: int = c.purple_quick.serv_send_im(
-                connection, message.who.encode(), message.html.encode(), c.PURPLE_MESSAGE_SEND
-            )
-            return result
+            return self._send_plainly(connection, message.who.encode(), message.html.encode(), c.PURPLE_MESSAGE_SEND)
         finally:
             self._outgoing, self._putting_aside = None, False
 
@@ -147,8 +148,9 @@ class Xmpp(Protocol):
     def _sending_text(self, connection: int, text: Any, _data: int) -> None:
         """What is about to be written: of a message that is put aside the stanza, and the request behind it."""
         if self._putting_aside:
-            if not text[0].startswith(b"<r "):
-                self._aside.setdefault(connection, []).append(text[0])
+            stanza = text[0]
+            if not stanza.startswith(b"<r "):
+                self._aside.setdefault(connection, []).append(stanza)
             text[0] = None
 
     def _sending(self, connection: int, packet: Any, _data: int) -> None:
@@ -209,8 +211,9 @@ class Xmpp(Protocol):
 
     def _acknowledged(self, account: Account | None, stream: Stream, h: str) -> None:
         if account and h.isdecimal():
-            for ident in stream.acknowledge(int(h)):
-                self._events.message_acknowledged(account, ident)
+            idents = stream.acknowledge(int(h))
+            if idents:
+                self._events.messages_acknowledged(account, idents)
 
     # ------------------------------------------------------------ messages from the network
     def _receiving_message(

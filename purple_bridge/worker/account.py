@@ -397,13 +397,14 @@ class OwnedAccount:
 
     def pump(self) -> None:
         """Hand over what can leave now."""
+        handed_over = False
         while self.state is State.ONLINE and self.purple is not None and (message := self.outbox.next()):
             self.outbox.take()
             self._host.sending(message)
             if logger.isEnabledFor(logging.DEBUG):
                 text = logs.body(message.text)
                 logger.debug("%s handed to libpurple for %s%s", logs.of(message), message.contact, text)
-            result = self._send(self.purple, message)
+            result, handed_over = self._send(self.purple, message), True
             if result == purple_accounts.NOT_CONNECTED:
                 self._take_back()
                 break
@@ -412,7 +413,7 @@ class OwnedAccount:
                 self._host.message_refused(self, message, "not-acceptable", REFUSALS.get(-result, ""))
             elif not self.purple.confirms:
                 self.outbox.unconfirmed(message.ident)
-        if self.purple is not None:
+        if handed_over and self.purple is not None:
             self.purple.flush()
         self._update_way()
 
@@ -438,11 +439,11 @@ class OwnedAccount:
             for message in messages:
                 logger.debug("%s not acknowledged: it is sent again", logs.of(message))
 
-    def acknowledged(self, ident: str) -> SendMessage | None:
-        """The IM server has it; None: not one of those on their way."""
-        message = self.outbox.acknowledged(ident)
+    def acknowledged(self, idents: list[str]) -> list[SendMessage]:
+        """The IM server has them; those that were on their way, whose room the next ones take in one write."""
+        messages = [message for ident in idents if (message := self.outbox.acknowledged(ident))]
         self.pump()
-        return message
+        return messages
 
     def sweep(self) -> None:
         """Once a second: what stays longer than a moment is written down."""

@@ -88,7 +88,7 @@ class Messages:
     def failed(self, account: OwnedAccount, ident: str, who: str, condition: str, text: str) -> None:
         """The IM network refused a message, before or after it acknowledged it."""
         remembered = self._sent.pop(ident, None)
-        message = account.acknowledged(ident) or remembered
+        message = next(iter(account.acknowledged([ident])), remembered)
         if message is None:
             logger.info("account %s %s: not delivered to %s: %s %s", account.label, ident, who, condition, text)
         else:

@@ -472,8 +472,9 @@ class Worker:
         if account := self._owner(purple):
             self._messages.received(account, message)
 
-    def message_acknowledged(self, purple: Account, ident: str) -> None:
-        if (account := self._owner(purple)) and (message := account.acknowledged(ident)):
+    def messages_acknowledged(self, purple: Account, idents: list[str]) -> None:
+        account = self._owner(purple)
+        for message in account.acknowledged(idents) if account else ():
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s acknowledged by the network", of(message))
             self._messages.count(message, Outcome.ACKNOWLEDGED)
