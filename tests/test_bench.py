@@ -114,14 +114,25 @@ def test_medians_and_ratios() -> None:
     assert share_of_limits(measured).endswith("3.0 times their sum.")
 
 
+SIZES = [
+    Measured("accounts", "plain", str(count), {"accounts": count, "to cpu": 300.0, "from cpu": 400.0, "memory": 64.0})
+    for count in (8, 200)
+]
+
+
+def test_every_row_fills_its_columns() -> None:
+    rows = Measured("rows", "SQLite", "10 rows, SIP→XMPP", {"rate": 1000.0, "cpu": 300.0, **FULL})
+    steady = {"slow p50": 1.0, "slow p99": 2.0, "slow lost": 0.0}
+    steady |= {name.replace("slow", "fast"): value for name, value in steady.items()} | {"fast rate": 500.0}
+    timed = Measured("messages", "bitlbee", "SIP→XMPP", {"rate": 1000.0, "cpu": 20.0, **FULL, **steady})
+    made = sheets(medians([*ROUNDS, *SIZES, rows, timed]))
+    assert len(made) == 4
+    assert all(len(row) == len(sheet.columns) for sheet in made for row in sheet.rows)
+    assert made[2].rows[1][4] == "64"
+
+
 def test_the_document(tmp_path: Path) -> None:
-    sizes = [
-        Measured(
-            "accounts", "plain", str(count), {"accounts": count, "to cpu": 300.0, "from cpu": 400.0, "to rate": 1.0}
-        )
-        for count in (8, 200)
-    ]
-    document.write({"CPU": "made of sand", "rounds": "3"}, medians([*ROUNDS, *sizes]), tmp_path)
+    document.write({"CPU": "made of sand", "rounds": "3"}, medians([*ROUNDS, *SIZES]), tmp_path)
     text = (tmp_path / "performance.md").read_text()
     assert "- CPU: made of sand" in text
     assert "| this gateway, SQLite | SIP→XMPP | 1,000 | 1.00 | 0 |" in text
