@@ -76,13 +76,16 @@ def main(**given: Any) -> None:
     described, measured = _added(options.add)
     measured += _measure(plan, options.rounds)
     if plan.looks:
-        others = machine.busy_in_words(plan.looks)
-        described |= machine.describe() | {"in use by others": others, "rounds": str(options.rounds)}
+        described |= machine.describe() | _circumstances(plan, options.rounds)
     _show(measured)
     if options.json_file:
         options.json_file.write_text(json.dumps(as_json(described, measured), indent=1))
     if options.write_docs:
         document.write(described, medians(measured))
+
+
+def _circumstances(plan: Plan, rounds: int) -> Machine:
+    return {case: f"rounds: {rounds}; {machine.busy_in_words(looks)}" for case, looks in plan.looks.items()}
 
 
 def _added(files: Sequence[Path]) -> tuple[Machine, list[Measured]]:

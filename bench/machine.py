@@ -37,9 +37,10 @@ def busy() -> float:
 
 
 def busy_in_words(looks: Sequence[float]) -> str:
-    if not looks:
-        return "unknown"
-    return f"between the measurements {statistics.median(looks):.0f} % (median), {max(looks):.0f} % (most)"
+    """What others use of all cores."""
+    return (
+        f"in use by others, looked at before each: {statistics.median(looks):.0f} % (median), {max(looks):.0f} % (most)"
+    )
 
 
 def _found(pattern: str, path: str) -> str:

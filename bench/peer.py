@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from bench.flow import Flow
-from bench.servers import BenchProsody, cpu_seconds
+from bench.servers import BenchProsody, cpu_seconds, group
 from bench.xmpp_end import XmppEnd
 from tests.servers.base import HOST, Server
 from tests.servers.prosody import Prosody
@@ -33,6 +34,7 @@ class Peer:
         self.directory = directory
         self.flows: dict[str, Flow] = {}
         self._stack = ExitStack()
+        self._xmpp_server: BenchProsody | None = None
 
     def start(self) -> None:
         raise NotImplementedError
@@ -43,8 +45,10 @@ class Peer:
     def check(self) -> None:
         """Raises PeerDied."""
 
-    def cpu_seconds(self) -> float:
-        return cpu_seconds(self.processes())
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of the peer itself, of the XMPP server, and of the two ends, which are this process."""
+        server = cpu_seconds(group(self._xmpp_server.pid)) if self._xmpp_server else 0.0
+        return {"cpu": cpu_seconds(self.processes()), "server cpu": server, "ends cpu": time.process_time()}
 
     def __enter__(self) -> Self:
         try:
@@ -58,7 +62,8 @@ class Peer:
         self._stack.close()
 
     def _prosody(self, users: Sequence[str] = (ALICE, BOB), tls: bool = False, nagle: bool = True) -> BenchProsody:
-        return self._stack.enter_context(BenchProsody(self.directory / "prosody", users, tls, nagle))
+        self._xmpp_server = BenchProsody(self.directory / "prosody", users, tls, nagle)
+        return self._stack.enter_context(self._xmpp_server)
 
     def _xmpp_end(self, prosody: Prosody, name: str = BOB) -> XmppEnd:
         end = XmppEnd(name, PASSWORD, prosody.domain, (HOST, prosody.port), prosody.tls)

@@ -45,18 +45,31 @@ def share_of_limits(measured: Sequence[Measured]) -> str:
 
 
 def _throughput(measured: Sequence[Measured]) -> Sheet:
-    columns = ("way", "direction", "messages/s", "ratio", "lost", "p50 ms", "p99 ms", "CPU µs", "ratio")
+    columns = (
+        "way",
+        "direction",
+        "messages/s",
+        "ratio",
+        "lost",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs",
+        "ratio",
+        "server µs",
+        "ends µs",
+    )
     return Sheet("As fast as messages are taken", columns, tuple(_speed(each, measured) for each in _of(measured)))
 
 
 def _speed(each: Measured, measured: Sequence[Measured]) -> Row:
     if each.problem:
-        return (_title(each.name), f"{each.what}: {each.problem}", *["-"] * 7)
+        return (_title(each.name), f"{each.what}: {each.problem}", *["-"] * 9)
     head = (_title(each.name), each.what)
     figures, ours = each.figures, _ours(each, measured)
     delays = (_ms(figures["full p50"]), _ms(figures["full p99"]))
     rate = (_whole(figures["rate"]), _ratio(figures, ours, "rate"), _whole(figures["lost"]))
-    return (*head, *rate, *delays, _whole(figures["cpu"]), _ratio(figures, ours, "cpu"))
+    cpu = (_whole(figures["cpu"]), _ratio(figures, ours, "cpu"))
+    return (*head, *rate, *delays, *cpu, *(_whole(figures[name]) for name in ("server cpu", "ends cpu")))
 
 
 def _latency(measured: Sequence[Measured]) -> Sheet:

@@ -12,7 +12,7 @@ from bench.cases.messages import Load, sustained
 from bench.gateways import ThisGateway, Variant
 from bench.peer import FROM_IM, SEVERAL, TO_IM
 from bench.results import Figures, Measured
-from bench.servers import memory_kilobytes
+from bench.servers import cpu_seconds, memory_kilobytes
 
 CASE = "accounts"
 LONGEST_SECONDS, POLL_SECONDS = 600.0, 0.25
@@ -43,12 +43,12 @@ def measure(directory: Path, counts: Sequence[int], tls: bool, load: Load) -> It
 
 def _sign_on(peer: ThisGateway, names: Sequence[str], total: int) -> SignOn:
     """From their rows' commit, which the gateway sees within 2 s, until all are online. Raises AssertionError."""
-    before, started = peer.cpu_seconds(), time.monotonic()
+    before, started = cpu_seconds(peer.processes()), time.monotonic()
     table.add(peer.gateway.kamailio.db_url, table.rows_of(names, peer.prosody))
     while (online := _online(peer)) < total:
         assert time.monotonic() - started < LONGEST_SECONDS, f"{online} of {total} accounts online"
         time.sleep(POLL_SECONDS)
-    return SignOn(time.monotonic() - started, peer.cpu_seconds() - before)
+    return SignOn(time.monotonic() - started, cpu_seconds(peer.processes()) - before)
 
 
 def _online(peer: ThisGateway) -> int:
@@ -64,9 +64,9 @@ def _sign_on_figures(signed_on: SignOn, count: int) -> Figures:
 def _idle(peer: ThisGateway) -> float:
     """Percent of a core while nothing happens."""
     time.sleep(SETTLE_SECONDS)
-    before = peer.cpu_seconds()
+    before = cpu_seconds(peer.processes())
     time.sleep(IDLE_SECONDS)
-    return 100 * (peer.cpu_seconds() - before) / IDLE_SECONDS
+    return 100 * (cpu_seconds(peer.processes()) - before) / IDLE_SECONDS
 
 
 def _costs(peer: ThisGateway, load: Load) -> Figures:

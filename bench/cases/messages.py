@@ -58,15 +58,15 @@ def _figures(peer: Peer, flow: Flow, load: Load, at_rates: bool) -> Figures:
 
 
 def sustained(peer: Peer, flow: Flow, load: Load) -> Figures:
-    """``cpu``: microseconds a message of the peer's own processes."""
+    """``cpu``, ``server cpu``, ``ends cpu``: microseconds a message."""
     before = peer.cpu_seconds()
     result = flow.at_most(load.messages, load.window)
-    spent = peer.cpu_seconds() - before
+    spent = {name: seconds - before[name] for name, seconds in peer.cpu_seconds().items()}
     peer.check()
     arrived = result.sent - result.lost
-    cpu = spent * 1e6 / arrived if arrived else math.nan
-    counts = {"rate": result.rate, "lost": result.lost, "repeated": result.repeated, "cpu": cpu}
-    return {name: float(value) for name, value in counts.items()} | _latency("full", result)
+    cpu = {name: seconds * 1e6 / arrived if arrived else math.nan for name, seconds in spent.items()}
+    counts = {"rate": result.rate, "lost": float(result.lost), "repeated": float(result.repeated)}
+    return counts | cpu | _latency("full", result)
 
 
 def _latency(name: str, result: Result) -> Figures:
