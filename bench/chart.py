@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 
 WIDTH, HEIGHT = 640, 320  # user units
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 40, 48  # around the plot; names of the lines stand on the right
 COLOURS = ("#2563a8", "#b3541e", "#3c7d3c", "#7a3c94")
 TICKS = 4
+LINE_HEIGHT = 14.0
 
 Point = tuple[float, float]
 
@@ -25,7 +27,9 @@ def svg(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
     widest = max(x for line in lines for x, _ in line.points)
     highest = _round_up(max(y for line in lines for _, y in line.points))
     parts = [*_frame(title, across, up), *_ticks(widest, highest, lines)]
-    parts += [_drawn(line, COLOURS[place % len(COLOURS)], widest, highest) for place, line in enumerate(lines)]
+    places = _apart([_y(line.points[-1][1], highest) for line in lines])
+    for line, place, colour in zip(lines, places, cycle(COLOURS), strict=False):
+        parts += [_drawn(line, colour, widest, highest), _named(line, colour, place)]
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -38,7 +42,7 @@ def _frame(title: str, across: str, up: str) -> list[str]:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="20" font-size="14" fill="#1d2733">{escape(title)}</text>',
         f'<text x="{middle:.0f}" y="{HEIGHT - 10}" text-anchor="middle" fill="#46525f">{escape(across)}</text>',
-        f'<text x="{LEFT}" y="{TOP - 6}" text-anchor="middle" fill="#46525f">{escape(up)}</text>',
+        f'<text x="{LEFT - 6}" y="{TOP - 12}" text-anchor="end" fill="#46525f">{escape(up)}</text>',
         f'<path d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}" fill="none" stroke="#46525f"/>',
     ]
 
@@ -61,9 +65,20 @@ def _drawn(line: Line, colour: str, widest: float, highest: float) -> str:
     spots = [(_x(x, widest), _y(y, highest)) for x, y in line.points]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in spots)
-    x, y = spots[-1]
-    name = f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{escape(line.name)}</text>'
-    return f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}{name}'
+    return f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
+
+
+def _named(line: Line, colour: str, y: float) -> str:
+    return f'<text x="{WIDTH - RIGHT + 8}" y="{y + 4:.1f}" fill="{colour}">{escape(line.name)}</text>'
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """Names beside each other's lines must not lie on each other: from the lowest upwards, each moves if it has to."""
+    moved = list(places)
+    last = HEIGHT + LINE_HEIGHT
+    for index in sorted(range(len(places)), key=lambda index: -places[index]):
+        last = moved[index] = min(places[index], last - LINE_HEIGHT)
+    return moved
 
 
 def _x(value: float, widest: float) -> float:

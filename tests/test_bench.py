@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -152,6 +153,15 @@ def test_the_document(tmp_path: Path) -> None:
 def test_the_axis_ends_at_a_round_number(highest: float, axis: float) -> None:
     lines = [chart.Line("x", ((1, highest), (2, highest)))]
     assert f">{axis:g}</text>" in chart.svg("", "", "", lines)
+
+
+def test_names_of_lines_do_not_lie_on_each_other() -> None:
+    lines = [chart.Line(name, ((1, value), (2, value))) for name, value in (("a", 50), ("b", 51), ("c", 52), ("d", 99))]
+    drawn = ET.fromstring(chart.svg("", "", "", lines))
+    names = [text for text in drawn.iter("{http://www.w3.org/2000/svg}text") if text.text in set("abcd")]
+    places = sorted(float(name.attrib["y"]) for name in names)
+    assert len(places) == 4
+    assert all(below - above > 13 for above, below in pairwise(places))
 
 
 def test_the_command_runs_one_contestant(tmp_path: Path) -> None:
