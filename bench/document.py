@@ -50,7 +50,9 @@ def _lines(measured: Sequence[Measured]) -> list[chart.Line]:
     """One for each direction and kind of connection; a single point is no line."""
     made = []
     for kind, words in (("plain", ""), ("tls", ", TLS")):
-        found = [each.figures for each in measured if each.case == accounts.CASE and each.name == kind]
+        found = [
+            each.figures for each in measured if (each.case, each.name) == (accounts.CASE, kind) and not each.problem
+        ]
         for figure, direction in LINES.items():
             points = tuple((each["accounts"], each[figure]) for each in found)
             made.append(chart.Line(direction + words, points))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench import machine
 from bench.cases import accounts, messages, rows
 from bench.contestants import by_name
+from bench.peer import PeerDied
 from bench.results import Measured
 
 CASES = (messages.CASE, accounts.CASE, rows.CASE)
@@ -32,20 +34,23 @@ class Plan:
 
     def _messages(self) -> Iterator[Measured]:
         for name in self.contestants:
-            with self._directory(messages.CASE) as directory:
-                yield from messages.measure(by_name(name), Path(directory), self.load)
+            yield from self._run(messages.CASE, name, partial(messages.measure, by_name(name), load=self.load))
 
     def _accounts(self) -> Iterator[Measured]:
-        for tls in (False, True):
-            with self._directory(accounts.CASE) as directory:
-                yield from accounts.measure(Path(directory), self.counts, tls, self.load)
+        for name in accounts.KINDS:
+            measure = partial(accounts.measure, name, counts=self.counts, load=self.load)
+            yield from self._run(accounts.CASE, name, measure)
 
     def _rows(self) -> Iterator[Measured]:
-        for mysql in (False, True):
+        for name in rows.DATABASES:
             for count in self.rows:
-                with self._directory(rows.CASE) as directory:
-                    yield from rows.measure(Path(directory), count, mysql, self.load)
+                yield from self._run(rows.CASE, name, partial(rows.measure, name, rows=count, load=self.load))
 
-    def _directory(self, case: str) -> tempfile.TemporaryDirectory[str]:
+    def _run(self, case: str, name: str, measure: Callable[[Path], Iterator[Measured]]) -> Iterator[Measured]:
+        """What prevents a measurement is a result, too."""
         self.looks.setdefault(case, []).append(machine.busy())
-        return tempfile.TemporaryDirectory(prefix="bench-")
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            try:
+                yield from measure(Path(directory))
+            except (AssertionError, OSError, PeerDied) as error:
+                yield Measured(case, name, "does not run", problem=str(error).splitlines()[0])

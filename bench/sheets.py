@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.cases import accounts, messages, rows
 from bench.contestants import CONTESTANTS, GATEWAY, KEMI, LIBPURPLE
-from bench.peer import SEVERAL, TO_IM
+from bench.peer import FROM_IM, SEVERAL, TO_IM
 from bench.results import Figures, Measured
 
 Row = tuple[str, ...]
@@ -45,37 +45,31 @@ def share_of_limits(measured: Sequence[Measured]) -> str:
 
 
 def _throughput(measured: Sequence[Measured]) -> Sheet:
-    columns = (
-        "way",
-        "direction",
-        "messages/s",
-        "ratio",
-        "lost",
-        "p50 ms",
-        "p99 ms",
-        "CPU µs",
-        "ratio",
-        "server µs",
-        "ends µs",
-    )
-    return Sheet("As fast as messages are taken", columns, tuple(_speed(each, measured) for each in _of(measured)))
+    speed = ("messages/s", "ratio", "lost", "p50 ms", "p99 ms")
+    columns: Row = ("way", "direction", *speed, "CPU µs", "ratio", "server µs", "ends µs")
+    found = [each for each in measured if each.case == messages.CASE]
+    made = [_broken(each, columns) or _speed(each, measured) for each in found]
+    return Sheet("As fast as messages are taken", columns, tuple(made))
+
+
+def _broken(each: Measured, columns: Row) -> Row:
+    """The row of what has no figures."""
+    return (_title(each.name), f"{each.what}: {each.problem}", *["-"] * (len(columns) - 2)) if each.problem else ()
 
 
 def _speed(each: Measured, measured: Sequence[Measured]) -> Row:
-    if each.problem:
-        return (_title(each.name), f"{each.what}: {each.problem}", *["-"] * 9)
-    head = (_title(each.name), each.what)
     figures, ours = each.figures, _ours(each, measured)
-    delays = (_ms(figures["full p50"]), _ms(figures["full p99"]))
     rate = (_whole(figures["rate"]), _ratio(figures, ours, "rate"), _whole(figures["lost"]))
+    delays = (_ms(figures["full p50"]), _ms(figures["full p99"]))
     cpu = (_whole(figures["cpu"]), _ratio(figures, ours, "cpu"))
-    return (*head, *rate, *delays, *cpu, *(_whole(figures[name]) for name in ("server cpu", "ends cpu")))
+    others = (_whole(figures[name]) for name in ("server cpu", "ends cpu"))
+    return (_title(each.name), each.what, *rate, *delays, *cpu, *others)
 
 
 def _latency(measured: Sequence[Measured]) -> Sheet:
     slow = f"at {messages.SLOW}/s"
     columns = ("way", "direction", f"{slow}: p50 ms", "p99 ms", "at", "p50 ms", "p99 ms", "lost")
-    timed = [each for each in _of(measured) if "slow p50" in each.figures]
+    timed = [each for each in measured if "slow p50" in each.figures]
     return Sheet("One way, at steady rates", columns, tuple(map(_delays, timed)))
 
 
@@ -87,52 +81,41 @@ def _delays(each: Measured) -> Row:
 
 
 def _accounts(measured: Sequence[Measured]) -> Sheet:
-    columns = ("XMPP", "accounts", "sign-ons/s", "CPU ms each", "KB each", "idle CPU %")
-    further = (f"{TO_IM} CPU µs", "messages/s", "XMPP→SIP CPU µs", "messages/s")
+    sign_on = ("sign-ons/s", "CPU ms each", "KB each", "idle CPU %")
+    columns: Row = ("XMPP", "accounts", *sign_on, f"{TO_IM} CPU µs", "messages/s", f"{FROM_IM} CPU µs", "messages/s")
     found = [each for each in measured if each.case == accounts.CASE]
-    return Sheet(f"Accounts online (memory beyond the first {SEVERAL})", (*columns, *further), tuple(map(_size, found)))
+    made = [_broken(each, columns) or _size(each) for each in found]
+    return Sheet(f"Accounts online (memory beyond the first {SEVERAL})", columns, tuple(made))
 
 
 def _size(each: Measured) -> Row:
-    figures = each.figures
-    names = (
-        "accounts",
-        "sign-ons",
-        "sign-on cpu",
-        "memory",
-        "idle",
-        "to cpu",
-        "to rate",
-        "from cpu",
-        "from rate",
-    )
-    exact = ("sign-ons", "sign-on cpu", "idle")
-    return (
-        {"plain": "without TLS", "tls": "TLS"}[each.name],
-        *((_ms if name in exact else _whole)(figures.get(name, math.nan)) for name in names),
-    )
+    figures = {**dict.fromkeys(("sign-ons", "sign-on cpu", "memory"), math.nan), **each.figures}
+    sign_on = (_ms(figures["sign-ons"]), _ms(figures["sign-on cpu"]), _whole(figures["memory"]), _ms(figures["idle"]))
+    costs = (_whole(figures[name]) for name in ("to cpu", "to rate", "from cpu", "from rate"))
+    return (_title(each.name), each.what, *sign_on, *costs)
 
 
 def _rows(measured: Sequence[Measured]) -> Sheet:
+    columns = ("database", "what", "messages/s", "lost", "CPU µs")
     found = [each for each in measured if each.case == rows.CASE]
-    words = [
-        (each.name, each.what, *(_whole(each.figures[name]) for name in ("rate", "lost", "cpu"))) for each in found
-    ]
-    return Sheet("Rows of others", ("database", "what", "messages/s", "lost", "CPU µs"), tuple(words))
+    made = [_broken(each, columns) or _figures_of(each, ("rate", "lost", "cpu")) for each in found]
+    return Sheet("Rows of others", columns, tuple(made))
 
 
-def _of(measured: Sequence[Measured]) -> list[Measured]:
-    return [each for each in measured if each.case == messages.CASE]
+def _figures_of(each: Measured, names: Row) -> Row:
+    return (each.name, each.what, *(_whole(each.figures[name]) for name in names))
 
 
 def _ours(each: Measured, measured: Sequence[Measured]) -> Figures:
     """What the gateway with its defaults has in the same direction."""
-    same = (other for other in _of(measured) if other.name == GATEWAY and other.what == each.what)
+    same = (other for other in measured if (other.case, other.name, other.what) == (each.case, GATEWAY, each.what))
     return next((other.figures for other in same), {})
 
 
 def _title(name: str) -> str:
-    return next(contestant.title for contestant in CONTESTANTS if contestant.name == name)
+    """In words, if it is more than a word already."""
+    titles = {contestant.name: contestant.title for contestant in CONTESTANTS} | accounts.KINDS
+    return titles.get(name, name)
 
 
 def _ratio(figures: Figures, ours: Figures, name: str) -> str:

@@ -15,6 +15,7 @@ from bench.results import Figures, Measured
 from bench.servers import cpu_seconds, memory_kilobytes
 
 CASE = "accounts"
+KINDS = {"plain": "without TLS", "tls": "TLS"}  # to the XMPP server
 LONGEST_SECONDS, POLL_SECONDS = 600.0, 0.25
 SETTLE_SECONDS, IDLE_SECONDS = 2.0, 4.0
 
@@ -25,11 +26,10 @@ class SignOn:
     cpu_seconds: float
 
 
-def measure(directory: Path, counts: Sequence[int], tls: bool, load: Load) -> Iterator[Measured]:
-    """``counts``: accounts online at the same time, one after the other in one gateway, from SEVERAL on."""
-    name = "tls" if tls else "plain"
+def measure(name: str, directory: Path, counts: Sequence[int], load: Load) -> Iterator[Measured]:
+    """``name``: one of KINDS. ``counts``: accounts online at the same time, in one gateway, all above SEVERAL."""
     names = [f"account{number}" for number in range(max(counts) - SEVERAL)]
-    variant = Variant(tls=tls, settings=(("connect_on", "start"),))
+    variant = Variant(tls=name == "tls", settings=(("connect_on", "start"),))
     with ThisGateway(directory, variant, names) as peer:
         yield Measured(CASE, name, str(SEVERAL), _costs(peer, load) | {"accounts": SEVERAL, "idle": _idle(peer)})
         first = memory_kilobytes(peer.processes())

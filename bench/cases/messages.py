@@ -26,22 +26,15 @@ class Load:
 
 
 def measure(contestant: Contestant, directory: Path, load: Load) -> Iterator[Measured]:
-    """One round of one contestant; what prevents it is a result, too."""
-    try:
-        with contestant.make(directory) as peer:
-            yield from _directions(contestant, peer, load)
-    except (AssertionError, OSError) as error:
-        yield Measured(CASE, contestant.name, "start", problem=str(error).splitlines()[0])
-
-
-def _directions(contestant: Contestant, peer: Peer, load: Load) -> Iterator[Measured]:
-    for direction, flow in peer.flows.items():
-        try:
-            figures = _figures(peer, flow, load, at_rates=str(SEVERAL) not in direction)
-        except PeerDied as error:
-            yield Measured(CASE, contestant.name, direction, problem=str(error))
-            return
-        yield Measured(CASE, contestant.name, direction, figures)
+    """One round of one contestant. Raises AssertionError or OSError if it does not start."""
+    with contestant.make(directory) as peer:
+        for direction, flow in peer.flows.items():
+            try:
+                figures = _figures(peer, flow, load, at_rates=str(SEVERAL) not in direction)
+            except PeerDied as error:
+                yield Measured(CASE, contestant.name, direction, problem=str(error))
+                return
+            yield Measured(CASE, contestant.name, direction, figures)
 
 
 def _figures(peer: Peer, flow: Flow, load: Load, at_rates: bool) -> Figures:

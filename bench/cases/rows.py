@@ -11,11 +11,13 @@ from bench.peer import FROM_IM, TO_IM
 from bench.results import Measured
 
 CASE = "rows"
+DATABASES = ("SQLite", "MariaDB")
 
 
-def measure(directory: Path, rows: int, mysql: bool, load: Load) -> Iterator[Measured]:
-    with ThisGateway(directory, Variant(rows=rows, mysql=mysql)) as peer:
+def measure(name: str, directory: Path, rows: int, load: Load) -> Iterator[Measured]:
+    """``name``: one of DATABASES."""
+    with ThisGateway(directory, Variant(rows=rows, mysql=name == "MariaDB")) as peer:
         for direction in (TO_IM, FROM_IM):
             peer.flows[direction].warm_up()
             figures = sustained(peer, peer.flows[direction], load) | {"rows": float(rows)}
-            yield Measured(CASE, "MariaDB" if mysql else "SQLite", f"{rows} rows, {direction}", figures)
+            yield Measured(CASE, name, f"{rows:,} rows, {direction}", figures)
