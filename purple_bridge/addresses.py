@@ -260,6 +260,18 @@ def _decoded_octets(escaped: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=16384)
+def _contact_uri(domain: str, protocol: str, ext_user: str) -> SipAddress:
+    if not ext_user:
+        raise BadRequest("an IM contact needs a name")
+    if _REFUSED.search(ext_user):
+        raise BadRequest(f"control character in the IM name {_shown(ext_user)}")
+    encoded = quote(ext_user, safe=_USER_SAFE + "@").replace("*", "%2A").replace("@", "*")
+    return SipAddress(
+        user=ext_user.replace("@", "*"), host=f"{protocol_label(protocol)}.{domain}", encoded_user=encoded
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayDomain:
     """The domain below which IM contacts have SIP addresses: ``sip:carol*jabber.org@xmpp.im.example.org``.
@@ -283,16 +295,7 @@ class GatewayDomain:
 
         Raises BadRequest for an empty name or one with control characters.
         """
-        if not ext_user:
-            raise BadRequest("an IM contact needs a name")
-        if _REFUSED.search(ext_user):
-            raise BadRequest(f"control character in the IM name {_shown(ext_user)}")
-        encoded = quote(ext_user, safe=_USER_SAFE + "@").replace("*", "%2A").replace("@", "*")
-        return SipAddress(
-            user=ext_user.replace("@", "*"),
-            host=f"{protocol_label(protocol)}.{self.domain}",
-            encoded_user=encoded,
-        )
+        return _contact_uri(self.domain, protocol, ext_user)
 
     def presentity(self, contact: SipAddress, watcher: str) -> SipAddress:
         """Under which the presence server keeps what one watcher (SipAddress.key) sees of an IM contact.

@@ -13,6 +13,7 @@ OptionValue = bool | int | str
 RANKS = 1024  # processes of one Kamailio; an id is microseconds since 1970, then the rank
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 
 
 @lru_cache(maxsize=4096)  # asked for several times while the message is on its way
@@ -20,9 +21,9 @@ def ident_of(number: int) -> str:
     """A message's id as the IM network sees it: an XMPP stanza id, the token of an IRC PING."""
     digits = ""
     while number:
-        number, digit = divmod(number, 36)
-        digits = _DIGITS[digit] + digits
-    return f"p{digits}"
+        number, pair = divmod(number, 36 * 36)
+        digits = _PAIRS[pair] + digits
+    return f"p{digits.lstrip('0')}"
 
 
 class AccountSpec(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.errors import BadRequest
@@ -32,9 +33,10 @@ def header_block(pairs: Iterable[tuple[str, str]]) -> str:
 
     Raises BadRequest for a name that is no token and for a value with control characters.
     """
-    return "".join(f"{_name(name)}: {_value(name, value)}\r\n" for name, value in pairs)
+    return "".join([f"{_name(name)}: {_value(name, value)}\r\n" for name, value in pairs])
 
 
+@lru_cache(maxsize=256)
 def _name(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise BadRequest(f"not a header name: {name[:60]!a}")
@@ -53,11 +55,16 @@ def name_addr(address: SipAddress | str, display: str | None = None, params: Par
     A parameter with the value None is a flag. Raises BadRequest for a URI or parameter that is none.
     """
     uri = address.gruu if isinstance(address, SipAddress) else address
+    name = clean_display(display) if display else ""
+    shown = f"{_quoted(name)} " if name else ""
+    return f"{shown}{_bracketed(uri)}" + "".join([_parameter(name, value) for name, value in params])
+
+
+@lru_cache(maxsize=4096)
+def _bracketed(uri: str) -> str:
     if not _URI.fullmatch(uri):
         raise BadRequest(f"not a SIP address: {uri[:60]!a}")
-    name = clean_display(display or "")
-    shown = f"{_quoted(name)} " if name else ""
-    return f"{shown}<{uri}>" + "".join(_parameter(name, value) for name, value in params)
+    return f"<{uri}>"
 
 
 def clean_display(text: str) -> str:
@@ -66,6 +73,8 @@ def clean_display(text: str) -> str:
     White space is folded; controls, bidi controls and zero-width characters, with which a name could
     imitate another, are removed.
     """
+    if not text:
+        return ""
     folded = " ".join(text.split())
     visible = "".join(char for char in folded if unicodedata.category(char) not in _INVISIBLE)
     return " ".join(visible.split())[:MAX_DISPLAY].rstrip()

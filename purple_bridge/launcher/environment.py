@@ -19,6 +19,7 @@ SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 SHARED_MEGABYTES = 256
 FOR_CONNECTIONS = 768  # more of them: a connection over TCP takes 270 KB, over TLS 340 KB, and kamailio.cfg allows 2048
 PRIVATE_MEGABYTES = 16
+MEMORY_MANAGER = "tlsf"  # in constant time; Kamailio's default is made for debugging, and searches its lists
 
 # what makes libpurple, GLib or a plugin look for a desktop, and the secret that the command line of this tool may use
 UNWANTED = (
@@ -73,6 +74,7 @@ def command_line(kamailio: Kamailio, state: StateDirectory, tcp: bool) -> list[s
         *program(kamailio, state),
         *("-DD", "-E"),
         *("-m", str(shared), "-M", str(PRIVATE_MEGABYTES)),
+        *("-x", MEMORY_MANAGER, "-X", MEMORY_MANAGER),
     ]
 
 

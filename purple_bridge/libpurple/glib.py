@@ -16,6 +16,21 @@ WRITE = c.G_IO_OUT | c.G_IO_HUP | c.G_IO_ERR | c.G_IO_NVAL
 _functions: dict[int, Callable[..., Any]] = {}
 _tags: dict[int, int] = {}
 _keys = itertools.count(1)
+_afterwards: list[Callable[[], None]] = []
+
+
+def afterwards(function: Callable[[], None]) -> None:
+    """In the loop's thread: call ``function`` when the descriptor or timer that is being handled has been.
+
+    Once, however often it is asked for meanwhile.
+    """
+    if function not in _afterwards:
+        _afterwards.append(function)
+
+
+def _do_the_rest() -> None:
+    while _afterwards:
+        _afterwards.pop()()
 
 
 def _timer_fired(key: int) -> int:
@@ -25,6 +40,8 @@ def _timer_fired(key: int) -> int:
     finally:
         if not again:
             _forget(key)
+        if _afterwards:
+            _do_the_rest()
     return int(again)
 
 
@@ -32,7 +49,11 @@ def _descriptor_ready(descriptor: int, condition: int, key: int) -> int:
     function = _functions.get(key)
     if function is None:
         return 0
-    function(descriptor, condition)
+    try:
+        function(descriptor, condition)
+    finally:
+        if _afterwards:
+            _do_the_rest()
     return key in _functions
 
 

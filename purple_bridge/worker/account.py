@@ -440,10 +440,8 @@ class OwnedAccount:
                 logger.debug("%s not acknowledged: it is sent again", logs.of(message))
 
     def acknowledged(self, idents: list[str]) -> list[SendMessage]:
-        """The IM server has them; those that were on their way, whose room the next ones take in one write."""
-        messages = [message for ident in idents if (message := self.outbox.acknowledged(ident))]
-        self.pump()
-        return messages
+        """The IM server has them; those that were on their way, whose room the next ones take with ``pump``."""
+        return [message for ident in idents if (message := self.outbox.acknowledged(ident))]
 
     def sweep(self) -> None:
         """Once a second: what stays longer than a moment is written down."""

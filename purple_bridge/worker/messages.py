@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import msgspec
 
@@ -89,6 +90,7 @@ class Messages:
         """The IM network refused a message, before or after it acknowledged it."""
         remembered = self._sent.pop(ident, None)
         message = next(iter(account.acknowledged([ident])), remembered)
+        account.pump()
         if message is None:
             logger.info("account %s %s: not delivered to %s: %s %s", account.label, ident, who, condition, text)
         else:
@@ -170,15 +172,20 @@ class Messages:
             text = OWN_MARK + text
         origin = Origin(account, message.sender, message.ident) if message.wants_error else None
         for user in account.sip_users:
-            letter = self._letter(sender, user, text, message, origin)
-            letter = replace(letter, protocol=account.protocol, account=account.label, stanza=message.ident)
+            letter = self._letter(account, sender, user, text, message, origin)
             if logger.isEnabledFor(logging.DEBUG):
                 names = letter.in_log(), message.sender, sender.uri, user
                 logger.debug("%s received from %s, %s, for %s%s", *names, logs.body(text))
             self._post(letter)
 
     def _letter(
-        self, sender: SipAddress, user: str, text: str, message: ReceivedMessage, origin: Origin | None
+        self,
+        account: OwnedAccount,
+        sender: SipAddress,
+        user: str,
+        text: str,
+        message: ReceivedMessage,
+        origin: Origin | None,
     ) -> Letter:
         message_id = outgoing.message_id_of_ident(message.ident) if message.wants_receipt else ""
         if message_id and user in self._reads_cpim:
@@ -201,7 +208,10 @@ class Messages:
             message.subject,
             message.language,
             origin=origin,
+            protocol=account.protocol,
             message_id=message_id,
+            account=account.label,
+            stanza=message.ident,
         )
 
     def say(self, account: OwnedAccount, sender: SipAddress, text: str) -> None:
@@ -250,6 +260,7 @@ class Messages:
         purple.send_im(origin.contact, escape(words), text=words, automatic=True)
 
 
+@lru_cache(maxsize=4096)
 def address_of(key: str) -> SipAddress:
     """The SIP address of a user from its key."""
     user, _, host = key.rpartition("@")

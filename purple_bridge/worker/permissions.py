@@ -135,6 +135,8 @@ class Permissions:
 
     def answers(self, account: OwnedAccount, message: SendMessage) -> bool:
         """ "yes" or "no" to a contact that asked is the answer to that, and no message."""
+        if not self._open:
+            return False
         word = message.text.strip().lower()
         key = _key(account, account.contact_key(message.contact))
         question = self._open.get(key)

@@ -8,15 +8,15 @@ What was kept goes out in front of all others when a phone has registered; its r
 from __future__ import annotations
 
 import logging
+import os
 import re
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from purple_bridge import logs, metrics
@@ -104,7 +104,7 @@ class Letter:
 
 def new_token() -> str:
     """What makes a Call-ID unique."""
-    return secrets.token_hex(12)
+    return os.urandom(12).hex()
 
 
 Failed = Callable[[Letter, int, str], None]
@@ -444,6 +444,7 @@ class Postman:
 
 
 # ------------------------------------------------------------ what a MESSAGE is made of
+@lru_cache(maxsize=4096)
 def _address(user: str) -> SipAddress:
     name, _, host = user.rpartition("@")
     return SipAddress(name, host)
@@ -451,11 +452,12 @@ def _address(user: str) -> SipAddress:
 
 def _request_uri(user: str, parameter: str) -> str:
     """``proto=purple``: from the gateway, as the old module wrote it. The routes put a phone's contact in its place."""
-    return ";".join(filter(None, (_address(user).uri, "proto=purple", parameter)))
+    uri = f"{_address(user).uri};proto=purple"
+    return f"{uri};{parameter}" if parameter else uri
 
 
 def _addresses(sender: SipAddress | str, user: str) -> Headers:
-    return [("From", name_addr(sender, params=[("tag", secrets.token_hex(6))])), ("To", name_addr(_address(user)))]
+    return [("From", name_addr(sender, params=[("tag", os.urandom(6).hex())])), ("To", name_addr(_address(user)))]
 
 
 def _headers(letter: Letter, part: int) -> Headers:

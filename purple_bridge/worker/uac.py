@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
-import secrets
 import socket
 import time
 from collections import deque
@@ -179,7 +179,7 @@ class UserAgentClient:
 
         408 stands for no answer (RFC 3261 §8.1.3.1), 513 for more than a datagram holds. Raises BadRequest.
         """
-        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        branch = f"z9hG4bK{os.urandom(12).hex()}"
         datagram = self._request(method, request_uri, branch, headers, body)
         self._waiting.append((branch, Transaction(method, datagram, done)))
         self._start_waiting()
@@ -195,17 +195,15 @@ class UserAgentClient:
 
     def _request(self, method: str, request_uri: str, branch: str, headers: Headers, body: bytes) -> bytes:
         uri = name_addr(request_uri)[1:-1]  # refuses what is no URI
-        given = list(headers)
-        own = [("Call-ID", f"{secrets.token_hex(12)}@purple"), ("CSeq", f"1 {method}")]
-        block = header_block(
-            [
-                ("Via", f"SIP/2.0/UDP {self._sent_by};rport;branch={branch}"),
-                ("Max-Forwards", "70"),
-                *given,
-                *(field for field in own if field[0] not in {name for name, _ in given}),
-                ("Content-Length", str(len(body))),
-            ]
-        )
+        via = f"SIP/2.0/UDP {self._sent_by};rport;branch={branch}"
+        fields = [("Via", via), ("Max-Forwards", "70"), *headers]
+        names = {name for name, _value in fields}
+        if "Call-ID" not in names:
+            fields.append(("Call-ID", f"{os.urandom(12).hex()}@purple"))
+        if "CSeq" not in names:
+            fields.append(("CSeq", f"1 {method}"))
+        fields.append(("Content-Length", str(len(body))))
+        block = header_block(fields)
         return f"{method} {uri} SIP/2.0\r\n{block}\r\n".encode() + body
 
     # ------------------------------------------------------------ out

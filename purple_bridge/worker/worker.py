@@ -103,7 +103,7 @@ class Worker:
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
-        self._to_pump: set[OwnedAccount] = set()  # with messages of the commands that are being handled
+        self._to_pump: set[OwnedAccount] = set()  # with messages or room, by what is being handled
         self._draining = False
 
     def start(self) -> None:
@@ -240,7 +240,7 @@ class Worker:
             self._messages.tell_failure(message, "item-not-found", "the account is no longer there")
 
     def _pump(self) -> None:
-        """Once for all messages that came together."""
+        """Once for all messages, or acknowledgements, that came together."""
         accounts, self._to_pump = self._to_pump, set()
         for account in accounts:
             account.pump()
@@ -474,7 +474,11 @@ class Worker:
 
     def messages_acknowledged(self, purple: Account, idents: list[str]) -> None:
         account = self._owner(purple)
-        for message in account.acknowledged(idents) if account else ():
+        if account is None:
+            return
+        self._to_pump.add(account)
+        glib.afterwards(self._pump)  # a server often acknowledges one after the other in what is read at once
+        for message in account.acknowledged(idents):
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s acknowledged by the network", of(message))
             self._messages.count(message, Outcome.ACKNOWLEDGED)
