@@ -128,4 +128,4 @@ def take_string(pointer: int | None) -> str:
 
 def decode(value: bytes | None) -> str:
     """C's ``const char *`` as text; networks send bad UTF-8 now and then: it is replaced, not refused."""
-    return (value or b"").decode("utf-8", "replace")
+    return value.decode("utf-8", "replace") if value else ""

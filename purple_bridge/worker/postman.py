@@ -457,7 +457,12 @@ def _request_uri(user: str, parameter: str) -> str:
 
 
 def _addresses(sender: SipAddress | str, user: str) -> Headers:
-    return [("From", name_addr(sender, params=[("tag", os.urandom(6).hex())])), ("To", name_addr(_address(user)))]
+    return [("From", name_addr(sender, params=[("tag", os.urandom(6).hex())])), ("To", _to(user))]
+
+
+@lru_cache(maxsize=4096)
+def _to(user: str) -> str:
+    return name_addr(_address(user))
 
 
 def _headers(letter: Letter, part: int) -> Headers:

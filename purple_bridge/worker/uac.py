@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from purple_bridge.libpurple import glib
 from purple_bridge.sip_headers import header_block, name_addr
@@ -124,6 +124,12 @@ def parse_request(datagram: bytes) -> Request | None:
     return Request(start[1].decode(), tuple((_COMPACT.get(name, name), value) for name, value in found))
 
 
+@lru_cache(maxsize=4096)
+def _checked(uri: str) -> str:
+    """Raises BadRequest for what is no URI."""
+    return name_addr(uri)[1:-1]
+
+
 @dataclass(slots=True)
 class Transaction:
     """A non-INVITE client transaction (RFC 3261 §17.1.2). ``unread``: Kamailio may not have read it yet."""
@@ -194,7 +200,7 @@ class UserAgentClient:
         return len(self._waiting) + len(self._transactions)
 
     def _request(self, method: str, request_uri: str, branch: str, headers: Headers, body: bytes) -> bytes:
-        uri = name_addr(request_uri)[1:-1]  # refuses what is no URI
+        uri = _checked(request_uri)
         via = f"SIP/2.0/UDP {self._sent_by};rport;branch={branch}"
         fields = [("Via", via), ("Max-Forwards", "70"), *headers]
         names = {name for name, _value in fields}
