@@ -1,8 +1,13 @@
-"""Owns the session's real servers as fixtures; each starts when the first test asks for it."""
+"""Owns the real servers as fixtures; each starts when the first test asks for it.
+
+Those in which tests leave accounts and messages are of one module, which no other can disturb then; a database server,
+which starts slowly, gets another database for each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,15 +21,17 @@ from tests.servers.prosody import Prosody
 XMPP_USERS = {"alice": "secret", "bob": "secret", "carol": "secret", "dave": "secret"}
 SIP_USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 
+_numbers = count(1)  # of databases
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="module")
 def prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     """XMPP without TLS, domain `localhost`, with the accounts of XMPP_USERS."""
     with Prosody(tmp_path_factory.mktemp("prosody"), XMPP_USERS) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ngircd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ngircd]:
     with Ngircd(tmp_path_factory.mktemp("ngircd")) as server:
         yield server
@@ -42,17 +49,17 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "mariadb", "postgres"])
 def any_gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway on each database in turn."""
     url = None
     if request.param != "sqlite":
-        url = request.getfixturevalue(request.param).create_database("gateway")
+        url = request.getfixturevalue(request.param).create_database(f"gateway_{next(_numbers)}")
     with Gateway(tmp_path_factory.mktemp("gw"), db_url=url) as gateway:
         yield gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway on SQLite that many tests share; each adds its own accounts."""
     with Gateway(tmp_path_factory.mktemp("gw"), users=dict.fromkeys(SIP_USERS, "secret")) as shared:

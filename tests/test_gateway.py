@@ -16,7 +16,7 @@ from tests.servers.prosody import Prosody
 BOB = xmpp_contact("bob@localhost")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prosody(any_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     """An XMPP server for each database, so that nobody is on a contact list yet."""
     with Prosody(tmp_path_factory.mktemp("prosody"), {"alice": "secret", "bob": "secret", "carol": "secret"}) as server:
