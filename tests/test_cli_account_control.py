@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ class Row:
 
 
 @pytest.fixture
-def row(tmp_path: Path) -> Row:
-    return Row(tmp_path)
+def row(tmp_path: Path) -> Iterator[Row]:
+    made = Row(tmp_path)
+    yield made
+    made.engine.dispose()
 
 
 def test_disable_and_enable_leave_the_other_options(row: Row) -> None:

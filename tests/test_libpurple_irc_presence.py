@@ -139,7 +139,7 @@ def test_everybody_is_asked_about_in_turn() -> None:
 
 # ---- a real server
 
-QUICK = 3.0  # seconds between two questions, instead of ten
+QUICK = 5.0  # seconds between two questions, instead of ten
 
 
 def _show(account: Account, name: str) -> str | None:

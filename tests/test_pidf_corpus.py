@@ -211,20 +211,20 @@ COSTLY = {
 
 @pytest.mark.parametrize("inner", COSTLY.values(), ids=COSTLY.keys())
 def test_a_costly_document_is_read_in_no_time(inner: str) -> None:
-    """The best of three: 50 ms, more for the machine that runs tests beside."""
+    """The best of three: 50 ms of the processor, more for the machine that runs tests beside."""
     body = f"<presence xmlns='{PIDF}' xmlns:d='{DATA_MODEL}' xmlns:r='{RPID}'>{inner}</presence>".encode()
     assert len(body) <= MAX_DOCUMENT
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         assert parse(body).activity is Show.AVAILABLE
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.25
 
 
 @pytest.mark.parametrize("body", [b"<a>" * 20_000, b"<a b='" * 9_000, b"<a xmlns='u'>" * 5_000, b"<" * 60_000])
 def test_a_document_without_an_end_is_a_bad_request(body: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BadRequest):
         parse(body)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
