@@ -74,18 +74,19 @@ def main(**given: Any) -> None:
         raise click.UsageError(f"--accounts: more than {SEVERAL}")
     plan = options.plan()
     described, measured = _added(options.add)
-    measured += _measure(plan, options.rounds)
-    if plan.looks:
-        described |= machine.describe() | _circumstances(plan, options.rounds)
+    for each in _measure(plan, options.rounds):
+        measured.append(each)
+        described |= _circumstances(plan, options.rounds)
+        _save(options.json_file, described, measured)
     _show(measured)
-    if options.json_file:
-        options.json_file.write_text(json.dumps(as_json(described, measured), indent=1))
     if options.write_docs:
         document.write(described, medians(measured))
 
 
 def _circumstances(plan: Plan, rounds: int) -> Machine:
-    return {case: f"rounds: {rounds}; {machine.busy_in_words(looks)}" for case, looks in plan.looks.items()}
+    return machine.describe() | {
+        case: f"rounds: {rounds}; {machine.busy_in_words(looks)}" for case, looks in plan.looks.items()
+    }
 
 
 def _added(files: Sequence[Path]) -> tuple[Machine, list[Measured]]:
@@ -98,8 +99,15 @@ def _added(files: Sequence[Path]) -> tuple[Machine, list[Measured]]:
     return described, measured
 
 
-def _measure(plan: Plan, rounds: int) -> list[Measured]:
-    return [each for number in range(1, rounds + 1) for each in _announced(plan.round(), f"round {number}/{rounds}")]
+def _measure(plan: Plan, rounds: int) -> Iterator[Measured]:
+    for number in range(1, rounds + 1):
+        yield from _announced(plan.round(), f"round {number}/{rounds}")
+
+
+def _save(file: Path | None, described: Machine, measured: Sequence[Measured]) -> None:
+    """After each measurement: whoever stops the command has what there is."""
+    if file:
+        file.write_text(json.dumps(as_json(described, measured), indent=1))
 
 
 def _announced(measured: Iterator[Measured], where: str) -> Iterator[Measured]:

@@ -52,5 +52,5 @@ class Plan:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
             try:
                 yield from measure(Path(directory))
-            except (AssertionError, OSError, PeerDied) as error:
+            except (AssertionError, OSError, RuntimeError, PeerDied) as error:
                 yield Measured(case, name, "does not run", problem=str(error).splitlines()[0])

@@ -55,6 +55,7 @@ class MariaDB(Server):
             *("mariadbd", "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data_path}"),
             *("--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.socket_path}"),
             *(f"--pid-file={self.directory / 'pid'}", f"--init-file={self.directory / 'init.sql'}"),
+            f"--tmpdir={self.directory}",
             *OPTIONS,
         ]
 
@@ -86,6 +87,7 @@ class MariaDB(Server):
             [
                 *("mariadb-install-db", "--no-defaults", f"--user={getpass.getuser()}", "--skip-test-db"),
                 *(f"--datadir={self.data_path}", "--skip-name-resolve", "--innodb-log-file-size=4M"),
+                f"--tmpdir={self.directory}",  # another server that starts clears the common one
                 "--auth-root-authentication-method=normal",
             ],
             capture_output=True,
