@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from purple_bridge.errors import ConfigurationError
+from purple_bridge.launcher.environment import shared_megabytes
 from purple_bridge.launcher.listeners import Listener, parse_listener
 from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
@@ -346,3 +347,10 @@ def test_the_shipped_defaults_are_those_of_kamailio_cfg() -> None:
     """Else the launcher would take a default for an operator's own setting."""
     shipped = read_config((PROJECT / "kamailio.cfg").read_text())
     assert not shipped.keys() & SHIPPED.keys()
+
+
+@pytest.mark.parametrize(
+    ("tcp", "machine", "megabytes"), [(False, 32_000, 512), (True, 32_000, 1280), (True, 1024, 512), (False, 512, 256)]
+)
+def test_shared_memory_is_what_the_machine_can_give(tcp: bool, machine: int, megabytes: int) -> None:
+    assert shared_megabytes(tcp, machine) == megabytes

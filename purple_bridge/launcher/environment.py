@@ -68,14 +68,22 @@ def command_line(kamailio: Kamailio, state: StateDirectory, tcp: bool) -> list[s
 
     ``tcp``: there are listeners over TCP or TLS. Shared memory is taken from the machine as it is used.
     """
-    shared = SHARED_MEGABYTES + (FOR_CONNECTIONS if tcp else 0)
     return [
         *("setpriv", "--pdeathsig", "SIGTERM"),
         *program(kamailio, state),
         *("-DD", "-E"),
-        *("-m", str(shared), "-M", str(PRIVATE_MEGABYTES)),
+        *("-m", str(shared_megabytes(tcp, _machine_megabytes())), "-M", str(PRIVATE_MEGABYTES)),
         *("-x", MEMORY_MANAGER, "-X", MEMORY_MANAGER),
     ]
+
+
+def shared_megabytes(tcp: bool, machine: int) -> int:
+    """Kamailio's shared memory, at most half of the ``machine``'s: Linux refuses at once what it could never give."""
+    return min(SHARED_MEGABYTES + (FOR_CONNECTIONS if tcp else 0), machine // 2)
+
+
+def _machine_megabytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
 def program(kamailio: Kamailio, state: StateDirectory) -> list[str]:
