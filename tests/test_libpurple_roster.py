@@ -149,7 +149,8 @@ def both(port: int, first: str, second: str) -> list[str]:
         recorder.requests.clear()
         account.ask_contact(f"{who}@localhost")
         run_until(lambda: recorder.requests, "the question")[0][1].authorize()
-    run_until(lambda: _list(one)[f"{second}@localhost"][2] == "both", "both")
+    for account, who in ((one, second), (two, first)):  # each learns of it in a push of its own
+        _became(account, f"{who}@localhost", ["", [], "both"])
     one.delete()  # signs off, and takes its contacts with it
     run_until(lambda: not getattr(two.contact_status(f"{first}@localhost"), "resources", True), "gone")
     return [two.roster()[0].subscription]
