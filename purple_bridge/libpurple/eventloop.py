@@ -22,6 +22,12 @@ def _send_at_once(descriptor: int) -> None:
     c.libc.setsockopt(descriptor, socket.IPPROTO_TCP, socket.TCP_NODELAY, _ON, ctypes.sizeof(c_int))
 
 
+def _acknowledge_at_once(descriptor: int) -> None:
+    """TCP_QUICKACK (tcp(7)), said again for each read: a server with Nagle's algorithm, as Prosody is, keeps the next
+    small stanza back until this side has acknowledged the last one."""
+    c.libc.setsockopt(descriptor, socket.IPPROTO_TCP, socket.TCP_QUICKACK, _ON, ctypes.sizeof(c_int))
+
+
 def _input_add(descriptor: int, condition: int, function_address: int, data: int | None) -> int:
     _send_at_once(descriptor)
     function = c.PurpleInputFunction(function_address)
@@ -35,6 +41,7 @@ def _input_add(descriptor: int, condition: int, function_address: int, data: int
         happened = 0
         if revents & glib.READ:
             happened |= c.PURPLE_INPUT_READ
+            _acknowledge_at_once(ready_descriptor)
         if revents & glib.WRITE:
             happened |= c.PURPLE_INPUT_WRITE
         function(data, ready_descriptor, happened & condition)
