@@ -26,12 +26,14 @@ class WebServer:
     def __init__(self, live: LiveSettings) -> None:
         """``live``: what counts now; of it only ``web_admins`` changes at run time."""
         settings = live.now
-        self._listeners = _addresses(settings.web)
+        self._listeners, self._port = _addresses(settings.web), settings.web.rpartition(":")[2]
         self._site = Site(settings, lambda: _admins(live)) if settings.web else None
 
     def is_here(self) -> bool:
         """The request came to the web page's listener."""
-        return self._site is not None and _address(_text("$Ri"), _text("$Rp")) in self._listeners
+        if self._site is None or _text("$Rp") != self._port:  # that is all that a phone's message costs here
+            return False
+        return _address(_text("$Ri"), self._port) in self._listeners
 
     def handle(self) -> None:
         """Answer the HTTP request. Raises nothing but what is an error of Kamailio."""
