@@ -121,7 +121,8 @@ def _end_orphans() -> None:
     """Kill and reap every child of this process; the children of a killed one are children by then, too."""
     while True:
         for pid in _children():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(PermissionError):  # what the start script of another user has left behind
+                os.kill(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
