@@ -65,7 +65,7 @@ def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
 
     with Family(tmp_path) as server:
         group = server.pid
-        assert len(group_members(group)) == 2
+        assert len(group_members(group)) >= 2  # and for a moment the child that looks up the name of who has connected
     assert group_members(group) == []
 
 
