@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AGAIN = 10.0  # seconds after which a rule is written again that the database did not take
 TICK = 0.25  # seconds between looks at what waits
+PUBLISH_FIRST = 0.2  # seconds for the presence server to store what was published
 HANDLING = {Permission.ALLOWED: Handling.ALLOW, Permission.REFUSED: Handling.BLOCK}
 
 
@@ -142,9 +143,16 @@ class Watches:
         if status is None:
             return False
         self._publish_status(account, contact, status, now)
-        if permission is Permission.ALLOWED:
-            self._tell(account, contact, permission, lambda: None)
+        if permission is Permission.ALLOWED and contact.told is not permission:
+            glib.add_timer(PUBLISH_FIRST, lambda: self._allow(account, contact))
         return True
+
+    def _allow(self, account: OwnedAccount, contact: WatchedContact) -> None:
+        """Behind what was published: a watcher that the server lets in just while it stores that would hear neither
+        of the one nor of the other."""
+        allowed = account.permission(contact.key) is Permission.ALLOWED
+        if allowed and account.watched.at(contact.presentity) is contact:
+            self._tell(account, contact, Permission.ALLOWED, lambda: None)
 
     def _publish_status(
         self, account: OwnedAccount, contact: WatchedContact, status: ContactStatus, now: float
