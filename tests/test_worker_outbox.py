@@ -10,8 +10,10 @@ from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
 from purple_bridge.worker.outbox import (
     MOST_IN_FLIGHT,
+    MOST_WHEN_STEADY,
     SETTLED_SECONDS,
     STALL_SECONDS,
+    STEADY_SECONDS,
     STUCK_SECONDS,
     WINDOW,
     WRITE_DOWN_SECONDS,
@@ -117,6 +119,19 @@ def test_only_some_are_in_flight() -> None:
     line.outbox.acknowledged(_message(1).ident)
     line.pump()
     assert len(line.handed) == MOST_IN_FLIGHT + 1
+
+
+def test_more_are_in_flight_on_a_connection_that_has_lasted() -> None:
+    line = Line()
+    line.now += STEADY_SECONDS
+    for number in range(1, 30):
+        line.arrive(number)
+    line.pump()
+    assert len(line.handed) == MOST_WHEN_STEADY
+    line.outbox.connection_lost()
+    line.handed.clear()
+    line.pump()
+    assert len(line.handed) == MOST_IN_FLIGHT, "it may be lost again"
 
 
 def test_a_lost_connection_puts_back_in_order_and_writes_down() -> None:
