@@ -112,6 +112,8 @@ class Routes:
                 self._web.handle()
             else:
                 self._xcap.handle()
+        except UnicodeDecodeError:
+            KSR.xhttp.xhttp_reply(400, "Headers are not UTF-8", "", "")
         except Exception:
             logger.exception("HTTP: a request failed in the routes")
             KSR.xhttp.xhttp_reply(500, "Server Internal Error", "", "")

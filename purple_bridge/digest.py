@@ -27,11 +27,11 @@ class Credentials:
     def parse(cls, header: str) -> Self | None:
         """None for what is no digest, or names a parameter twice."""
         scheme, _, rest = header.strip().partition(" ")
-        found = list(_PAIR.finditer(rest))
-        parameters = {each[1].lower(): _ESCAPED.sub(r"\1", each[2]) if each[3] is None else each[3] for each in found}
-        if scheme.lower() != "digest" or _PAIR.sub("", rest).strip() or len(parameters) < len(found):
+        found = _pairs(rest.strip()) if scheme.lower() == "digest" else None
+        if found is None:
             return None
-        return cls(parameters)
+        parameters = {each[1].lower(): _ESCAPED.sub(r"\1", each[2]) if each[3] is None else each[3] for each in found}
+        return cls(parameters) if len(parameters) == len(found) else None
 
     def __getitem__(self, name: str) -> str:
         return self.parameters.get(name, "")
@@ -70,6 +70,19 @@ class Nonces:
 
     def _signed(self, moment: str) -> str:
         return f"{moment}.{hmac.new(self._key, moment.encode(), hashlib.sha256).hexdigest()[:32]}"
+
+
+def _pairs(text: str) -> list[re.Match[str]] | None:
+    """Each begins where the last one ends: a search for the next one would take quadratic time in a long name."""
+    found: list[re.Match[str]] = []
+    place = 0
+    while place < len(text):
+        pair = _PAIR.match(text, place)
+        if pair is None:
+            return None
+        found.append(pair)
+        place = pair.end()
+    return found
 
 
 def _md5(text: str) -> str:

@@ -14,8 +14,9 @@ from xml.sax.saxutils import unescape
 
 _NAME = r"(?:[^\W\d][\w.-]*:)?[^\W\d][\w.-]*"
 _STEP = re.compile(rf"(\*|{_NAME})(?:\[(\d{{1,6}})\])?(?:\[@({_NAME})=(\"[^\"]*\"|'[^']*')\])?")
-_BINDING = re.compile(r"\s*xmlns\(\s*([^\s=()]+)\s*=\s*([^()]*?)\s*\)")
-_ATTRIBUTE = re.compile(r"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
+# Neither tries white space again from each of its characters: strangers send much of it.
+_BINDING = re.compile(r"xmlns\(\s*([^\s=()]+)\s*=([^()]*)\)")
+_ATTRIBUTE = re.compile(r"(?<!\s)\s++([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 _TAG_END = re.compile(rb"""(?:[^>"']|"[^"]*"|'[^']*')*>""")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:lt|gt|amp|quot|apos|#\d+|#x[0-9A-Fa-f]+);)")
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}
@@ -154,7 +155,7 @@ def delete(document: bytes, selector: Selector) -> bytes | None:
 
 def _bindings(query: str) -> dict[str, str]:
     """RFC 4825 §6.4: other xpointer expressions are ignored."""
-    return {match[1]: match[2] for match in _BINDING.finditer(query)}
+    return {match[1]: match[2].strip() for match in _BINDING.finditer(query)}
 
 
 def _step(match: re.Match[str], bindings: Mapping[str, str], namespace: str) -> Step:

@@ -68,3 +68,18 @@ def test_a_challenge_can_be_answered() -> None:
     fresh = challenge([Nonces(b"key").challenge("example.org", 1000, stale=False)])
     assert fresh is not None
     assert not fresh.stale
+
+
+LONG = {
+    "a name": "a" * 300_000,
+    "escapes": 'a="' + "\\" * 300_000,
+    "white space": "a" + " " * 300_000 + "b",
+    "many": "a=b," * 80_000,
+    "commas": "," * 300_000,
+}
+
+
+@pytest.mark.parametrize("rest", LONG.values(), ids=LONG)
+def test_a_long_header_is_read_in_one_pass(rest: str) -> None:
+    """More than linear time would be minutes, and an end by the time limit of tests: anybody can send such a header."""
+    assert Credentials.parse(f"Digest {rest}") is None

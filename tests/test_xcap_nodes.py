@@ -124,3 +124,16 @@ def test_what_cannot_be_deleted(text: str) -> None:
 def test_a_deeply_nested_document() -> None:
     deep = b"<a>" * 5000 + b"</a>" * 5000
     assert read(deep, Selector.parse("a/a/a/@b", "", "")) is None
+
+
+@pytest.mark.parametrize(
+    "query", [" " * 250_000, "xmlns(a=" + " " * 250_000, "xmlns(" * 40_000, "xmlns(a" + " " * 250_000]
+)
+def test_a_long_query_is_read_in_one_pass(query: str) -> None:
+    """Before anybody has proved who he is; more than linear time would be minutes, and an end by the time limit."""
+    assert Selector.parse("resource-lists", query, NAMESPACE).steps
+
+
+def test_white_space_in_a_tag_is_read_in_one_pass() -> None:
+    document = f'<a{" " * 150_000}b="c"{" " * 150_000}/>'.encode()
+    assert delete(document, Selector.parse("a/@b", "", "")) == b"<a" + b" " * 150_000 + b"/>"
