@@ -126,9 +126,15 @@ def test_a_deeply_nested_document() -> None:
     assert read(deep, Selector.parse("a/a/a/@b", "", "")) is None
 
 
-@pytest.mark.parametrize(
-    "query", [" " * 250_000, "xmlns(a=" + " " * 250_000, "xmlns(" * 40_000, "xmlns(a" + " " * 250_000]
-)
+LONG = {
+    "white space": " " * 250_000,
+    "white space in a name": "xmlns(a" + " " * 250_000,
+    "white space in a value": "xmlns(a=" + " " * 250_000,
+    "beginnings": "xmlns(" * 40_000,
+}
+
+
+@pytest.mark.parametrize("query", LONG.values(), ids=LONG)
 def test_a_long_query_is_read_in_one_pass(query: str) -> None:
     """Before anybody has proved who he is; more than linear time would be minutes, and an end by the time limit."""
     assert Selector.parse("resource-lists", query, NAMESPACE).steps
