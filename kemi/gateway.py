@@ -28,7 +28,7 @@ ANSWERED, NEXT = True, False
 
 SERVED = {"REGISTER", "MESSAGE", "PUBLISH", "SUBSCRIBE"}
 ALLOW = "Allow: REGISTER, MESSAGE, PUBLISH, SUBSCRIBE, OPTIONS, CANCEL, ACK\r\n"
-IDENTIFYING = ("$ru", "$fu", "$tu", "$ci")
+IDENTIFYING = "$_s($ru $fu $tu $ci)"  # in one call; nothing if they are too long for one text
 MAX_FORWARDS = 70
 PROC_MAIN = 0
 
@@ -136,8 +136,8 @@ class Routes:
             return _reply(483, "Too Many Hops")
         if KSR.sanity.sanity_check(17895, 7) < 0:  # 17895: every check; it has answered
             return ANSWERED
-        for pseudo_variable in IDENTIFYING:  # headers are UTF-8 (RFC 3261 §7.3.1): the error boundary answers 400
-            _text(pseudo_variable)
+        if not _text(IDENTIFYING):  # headers are UTF-8 (RFC 3261 §7.3.1): the error boundary answers 400
+            return _reply(513, "Message Too Large")
         return NEXT
 
     def ksr_route_web(self, _method: str) -> bool:
@@ -207,7 +207,7 @@ class Routes:
 
     def ksr_route_next_hops(self, _method: str) -> bool:
         """A phone may name this server in Route, its outbound proxy (RFC 3261 §8.1.2), but no hop after it."""
-        if KSR.siputils.has_totag() > 0 or KSR.hdr.is_present("Route") <= 0:
+        if KSR.hdr.is_present("Route") <= 0 or KSR.siputils.has_totag() > 0:
             return NEXT
         KSR.rr.loose_route()
         return _reply(403, "Not relaying") if _text("$du") else NEXT
@@ -248,13 +248,11 @@ class Routes:
         """To an IM contact, answered with 202 (RFC 3428 §7), else to the phones of a local user."""
         if method != "MESSAGE":
             return NEXT
-        if not _new_transaction():
-            return ANSWERED
-        code = KSR.purple.send_message()
+        code = KSR.purple.send_message()  # which knows retransmissions: no transaction has to remember the answer
         if code > 0:
             return _reply(202, "Accepted")
         if code in (NO_ACCOUNT, NO_CONTACT) and KSR.is_myself_ruri() > 0 and self._is_user():
-            return _to_phones()
+            return _to_phones() if _new_transaction() else ANSWERED
         KSR.purple.reply_error()
         return ANSWERED
 

@@ -20,6 +20,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -78,6 +79,7 @@ from purple_bridge.shared import Shared
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Route = tuple[Row, ImContact]
 
 TAKEN = 1
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
@@ -87,8 +89,17 @@ MIN_EXPIRES = (
 _ETAG = re.compile(r".*\.[0-9]{1,9}")  # how Kamailio's presence server ends its own (presence/presentity.c)
 PIDF_TYPE = "application/pidf+xml"
 LOCATION = "location"  # usrloc's table, as every kamailio.cfg calls it
-WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
+WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written,
+TURN_SECONDS = 2.0  # and so long for another one that handles the same request
 MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
+KNOWN_WAYS = 50_000  # pairs of sender and destination
+
+# what a MESSAGE is asked for: one call of Kamailio's `$_s`, which writes all into one text, costs as much as each
+_MESSAGE = ("$ci", "$cs", "$ft", "$cT", "$hdr(Content-Encoding)", "$hdr(Expires)", "$hdr(Subject)", "$hdrc(Subject)",
+            "$hdr(Content-Language)")  # fmt: skip
+_BETWEEN = "\x1f"
+_MESSAGE_AT_ONCE = f"$_s({_BETWEEN.join(_MESSAGE)})"
+_NULL = "<null>"  # how `$_s` writes what is not there
 
 
 class Numbers:
@@ -106,6 +117,32 @@ class Numbers:
 @lru_cache(maxsize=65536)
 def _parsed(uri: str) -> SipAddress:
     return SipAddress.parse(uri)
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    """Of a MESSAGE; "" for what it has not. In the order of ``_MESSAGE``."""
+
+    call_id: str
+    cseq: str
+    from_tag: str
+    content_type: str
+    content_encoding: str
+    expires: str
+    subject: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """From one SIP user to one destination, as the ``rows`` say: valid as long as the mapping gives these very ones."""
+
+    sender: SipAddress
+    destination: SipAddress
+    rows: tuple[tuple[Row, ...], ...]
+    contacts: list[ImContact]
+    routes: list[Route]
+    enabled: list[Route]
 
 
 class PurpleFunctions:
@@ -131,6 +168,7 @@ class PurpleFunctions:
             SipAddress("", "localhost"),
         )  # Call-ID, and whom prepare_subscribe found in the request URI
         self._error: GatewayError | None = None
+        self._ways: dict[tuple[str, str], _Ways] = {}
         self._meter = Meter.detached()
 
     def open_database(self, rank: int, meter: Meter | None = None) -> None:
@@ -280,62 +318,94 @@ class PurpleFunctions:
 
     # ------------------------------------------------------------ MESSAGE
     def _send_message(self) -> None:
-        sender, destination = _parsed(self._text("$fu")), _parsed(self._text("$ru"))
-        contacts = self._contacts(destination)
-        if not contacts:
-            raise NoContact(f"{destination.uri} is no IM contact")
+        sender, destination = self._text("$fu"), self._text("$ru")
+        ways = self._known_ways(sender, destination) or self._new_ways(sender, destination)
         try:
-            self._take(sender, destination, contacts)
+            self._take(ways)
         except Exception as error:
             # without an account of the sender's, the message of one user to another is for his phones
-            if not isinstance(error, NoAccount) or self._settings.gateway.contact_of(destination):
-                self._meter.count(MESSAGES, SIP_TO_IM, contacts[0].protocol, Outcome.REFUSED)
+            if not isinstance(error, NoAccount) or self._settings.gateway.contact_of(ways.destination):
+                self._meter.count(MESSAGES, SIP_TO_IM, ways.contacts[0].protocol, Outcome.REFUSED)
             raise
 
-    def _take(self, sender: SipAddress, destination: SipAddress, contacts: list[ImContact]) -> None:
-        mark = fingerprint(self._text("$ci"), self._text("$cs"), self._text("$ft"))
-        if mark in self._accepted:
-            logger.debug("[%s] a retransmission: answered as before", self._text("$ci"))
-            self._meter.count(MESSAGES, SIP_TO_IM, contacts[0].protocol, Outcome.RETRANSMISSION)
-            return
-        body = content.decompressed(self._body(), self._text("$hdr(Content-Encoding)"))
-        said = incoming.read(self._ksr.pv.get("$cT"), body)
-        routes = list(self._routes(sender, contacts))
-        if not routes:
-            networks = ", ".join(dict.fromkeys(contact.protocol for contact in contacts))
-            raise NoAccount(f"{sender.uri} has no account on {networks}")
-        enabled = [route for route in routes if route[0].enabled]
-        if not enabled:
-            raise NotOnline(f"Your account {routes[0][0].ext_user} is disabled")
-        if isinstance(said, incoming.Text):
-            self._send_text(said, sender, destination, enabled, mark)
-        else:
-            self._tell(said, enabled)
-        self._accepted.add(mark)
+    def _known_ways(self, sender: str, destination: str) -> _Ways | None:
+        """What the same two URIs meant before, if it is still so."""
+        ways = self._ways.get((sender, destination))
+        if ways is None or self._rows(ways.sender) is not ways.rows[0]:
+            return None
+        return ways if len(ways.rows) == 1 or self._rows(ways.destination) is ways.rows[1] else None
 
-    def _send_text(
-        self,
-        said: incoming.Text,
-        sender: SipAddress,
-        destination: SipAddress,
-        routes: list[tuple[Row, ImContact]],
-        mark: bytes,
-    ) -> None:
+    def _new_ways(self, sender: str, destination: str) -> _Ways:
+        """Raises NoContact, and BadRequest for what is no address."""
+        known, self._ways = (sender, destination), self._ways if len(self._ways) < KNOWN_WAYS else {}
+        writer, target = _parsed(sender), _parsed(destination)
+        contacts = self._contacts(target)
+        if not contacts:
+            raise NoContact(f"{target.uri} is no IM contact")
+        rows = [self._rows(writer)]
+        if self._settings.gateway.contact_of(target) is None:
+            rows.append(self._rows(target))
+        found = list(routes(rows[0], contacts))
+        enabled = [route for route in found if route[0].enabled]
+        self._ways[known] = ways = _Ways(writer, target, tuple(rows), contacts, found, enabled)
+        return ways
+
+    def _headers(self) -> _Headers:
+        """A value with the sign that parts them, and what is too long for one text, is read again by itself."""
+        values = self._text(_MESSAGE_AT_ONCE).split(_BETWEEN)
+        if len(values) != len(_MESSAGE):
+            values = [self._text(name) for name in _MESSAGE]
+        there = values.pop(_MESSAGE.index("$hdrc(Subject)")) != "0"
+        texts = ["" if value == _NULL else value for value in values]
+        if there and not texts[6]:
+            texts[6] = self._text("$hdr(Subject)")  # its text is "<null>"
+        return _Headers(*texts)
+
+    def _take(self, ways: _Ways) -> None:
+        headers = self._headers()
+        mark = fingerprint(headers.call_id, headers.cseq, headers.from_tag)
+        turn = self._accepted.turn(mark)
+        held = turn.acquire(timeout=TURN_SECONDS)
+        try:
+            if mark in self._accepted:
+                logger.debug("[%s] a retransmission: answered as before", headers.call_id)
+                self._meter.count(MESSAGES, SIP_TO_IM, ways.contacts[0].protocol, Outcome.RETRANSMISSION)
+                return
+            self._take_new(ways, headers, mark)
+            self._accepted.add(mark)
+        finally:
+            if held:
+                turn.release()
+
+    def _take_new(self, ways: _Ways, headers: _Headers, mark: bytes) -> None:
+        body = content.decompressed(self._body(), headers.content_encoding)
+        said = incoming.read(headers.content_type or None, body)
+        if not ways.routes:
+            networks = ", ".join(dict.fromkeys(contact.protocol for contact in ways.contacts))
+            raise NoAccount(f"{ways.sender.uri} has no account on {networks}")
+        if not ways.enabled:
+            raise NotOnline(f"Your account {ways.routes[0][0].ext_user} is disabled")
+        if isinstance(said, incoming.Text):
+            self._send_text(said, ways, headers, mark)
+        else:
+            self._tell(said, ways.enabled)
+
+    def _send_text(self, said: incoming.Text, ways: _Ways, headers: _Headers, mark: bytes) -> None:
         settings = self._settings
-        seconds = min(self._expires(settings.queue_ttl), settings.queue_ttl)
-        account, contact, way = self._best(routes, may_wait=seconds > 0)
+        seconds = min(_expires(headers.expires, settings.queue_ttl), settings.queue_ttl)
+        account, contact, way = self._best(ways.enabled, may_wait=seconds > 0)
         message = SendMessage(
             id=self._numbers.next(),
             protocol=account.protocol,
             ext_user=account.ext_user,
             contact=contact.name,
             text=said.text,
-            sip_user=sender.key,
-            call_id=self._text("$ci"),
-            recipient=destination.uri,
+            sip_user=ways.sender.key,
+            call_id=headers.call_id,
+            recipient=ways.destination.uri,
             html=said.html,
-            subject=self._text("$hdr(Subject)").strip(),
-            language=self._text("$hdr(Content-Language)").partition(",")[0].strip(),
+            subject=headers.subject.strip(),
+            language=headers.language.partition(",")[0].strip(),
             message_id=said.message_id,
             wants=said.wants,
             date_time=said.date_time,
@@ -348,8 +418,8 @@ class PurpleFunctions:
             self._queue.write(message)
         if logger.isEnabledFor(logging.DEBUG):
             how = "has a row" if message.stored else "leaves at once"
-            text = logs.body(message.text)
-            logger.debug("%s accepted from %s to %s, %s%s", logs.of(message), sender.uri, destination.uri, how, text)
+            names = logs.of(message), ways.sender.uri, ways.destination.uri
+            logger.debug("%s accepted from %s to %s, %s%s", *names, how, logs.body(message.text))
         self._hand_over_message(account, message)
         outcome = Outcome.QUEUED if message.stored else Outcome.ACCEPTED
         self._meter.count(MESSAGES, SIP_TO_IM, account.protocol, outcome)
@@ -363,8 +433,11 @@ class PurpleFunctions:
                 raise
             self._board.request_reload(owner_of(account.protocol, account.ext_user, self._settings.workers))
 
-    def _best(self, routes: list[tuple[Row, ImContact]], may_wait: bool) -> tuple[Row, ImContact, Way]:
+    def _best(self, routes: list[Route], may_wait: bool) -> tuple[Row, ImContact, Way]:
         """The first way that is open now, else the first on which the message can wait. Raises NotOnline."""
+        account, contact = routes[0]
+        if (way := self._board.way(account.protocol, account.ext_user)) is Way.DIRECT:
+            return account, contact, way
         ways = [(account, contact, self._board.way(account.protocol, account.ext_user)) for account, contact in routes]
         for wanted in (Way.DIRECT, Way.QUEUE) if may_wait else (Way.DIRECT,):
             for account, contact, way in ways:
@@ -374,7 +447,7 @@ class PurpleFunctions:
         state = self._board.state(account.protocol, account.ext_user)
         raise NotOnline(f"Your account {account.ext_user} is {_in_words(state)}")
 
-    def _tell(self, said: incoming.Typing | incoming.Receipt, routes: list[tuple[Row, ImContact]]) -> None:
+    def _tell(self, said: incoming.Typing | incoming.Receipt, routes: list[Route]) -> None:
         """A notice is of use now or not at all, so it never waits."""
         for account, contact in routes:
             if self._board.way(account.protocol, account.ext_user) is not Way.DIRECT:
@@ -632,9 +705,13 @@ class PurpleFunctions:
         return binascii.a2b_base64(encoded)
 
     def _expires(self, default: int = DEFAULT_EXPIRES) -> int:
-        """RFC 3261 §20.19: seconds; for a value that is missing or cannot be read the default counts."""
-        value = self._text("$hdr(Expires)").strip()
-        return min(int(value), 2**31) if value.isascii() and value.isdigit() else default
+        return _expires(self._text("$hdr(Expires)"), default)
+
+
+def _expires(value: str, default: int) -> int:
+    """RFC 3261 §20.19: seconds; for a value that is missing or cannot be read the default counts."""
+    value = value.strip()
+    return min(int(value), 2**31) if value.isascii() and value.isdigit() else default
 
 
 def _in_words(state: State) -> str:

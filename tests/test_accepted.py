@@ -81,3 +81,24 @@ def test_shared_by_all_processes() -> None:
     assert ours.recv()
     process.join()
     assert fingerprint("call", "1", "tag") in table
+
+
+def test_one_process_at_a_time_handles_a_request() -> None:
+    table = Accepted()
+    mark = fingerprint("call", "1", "tag")
+    ours, theirs = fork.Pipe()
+
+    def handle() -> None:
+        with table.turn(mark):
+            theirs.send("begun")
+            assert theirs.recv() == "go on"
+            table.add(mark)
+
+    process = fork.Process(target=handle)
+    process.start()
+    assert ours.recv() == "begun"
+    assert not table.turn(mark).acquire(block=False)
+    ours.send("go on")
+    with table.turn(mark):
+        assert mark in table
+    process.join()

@@ -106,7 +106,16 @@ class Pv:
         if name == "$(rb{s.encode.base64})":
             encoded = binascii.b2a_base64(self.body or b"", newline=False).decode()
             return encoded if len(encoded) < 65_536 else None
+        if name.startswith("$_s("):
+            return "\x1f".join(self._as_text(one) for one in name[len("$_s(") : -1].split("\x1f"))
+        if name.startswith("$hdrc("):
+            return str(int(self.values[f"$hdr({name.removeprefix('$hdrc(')}"] is not None))
         return self.values[name]
+
+    def _as_text(self, name: str) -> str:
+        """Kamailio writes what is not there like this."""
+        value = self.get(name)
+        return "<null>" if value is None else value
 
     def sets(self, name: str, value: str) -> int:
         assert name == "$ru"
@@ -1106,3 +1115,26 @@ def test_a_list_is_made_for_a_user_with_accounts(gateway: Gateway) -> None:
 def test_nobody_else_has_a_list(gateway: Gateway) -> None:
     gateway.subscription(fu=NOBODY, ru="sip:nobody-contacts@example.org")
     assert gateway.purple.prepare_list() == -404
+
+
+@pytest.mark.parametrize("subject", ["<null>", "two\x1fparts", "Lunch"])
+def test_any_subject_arrives_as_it_is(gateway: Gateway, subject: str) -> None:
+    assert gateway.message(ru=BOB_XMPP, Subject=subject) == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.subject == subject
+
+
+def test_the_next_message_sees_that_a_row_is_gone(gateway: Gateway, directory: Path) -> None:
+    def execute(statement: str, values: tuple[str, ...]) -> None:
+        with sqlite3.connect(directory / "kamailio.db") as connection:
+            connection.execute(statement, values)
+        connection.close()
+        gateway.board.rows_changed(1)
+
+    row = ("sip:zoe@example.org", "zoe@jabber.org", "prpl-jabber", "secret")
+    execute("INSERT INTO purplemap (sip_user, ext_user, ext_prot, ext_pass) VALUES (?, ?, ?, ?)", row)
+    for _ in range(2):
+        assert gateway.message(fu=row[0], ru=BOB_XMPP) == 1
+    execute("DELETE FROM purplemap WHERE sip_user = ?", row[:1])
+    assert gateway.message(fu=row[0], ru=BOB_XMPP) == -403
