@@ -49,6 +49,9 @@ _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNO
 
 NO_USER = -404  # KSR.purple.is_user
 
+# who the sender is, for those who trust the server that says so: a phone must not say it (RFC 3325 section 5)
+ASSERTED = "^(P-(Asserted|Preferred)-Identity|P-Served-User|Remote-Party-ID|X-3GPP-Asserted-Identity|Diversion)$"
+
 LIST_SUFFIX = "-contacts"  # sip:USER-contacts@DOMAIN
 NO_LIST = 5  # rls.handle_subscribe, `to_presence_code` of kamailio.cfg
 
@@ -278,6 +281,9 @@ class Routes:
             return NEXT
         if KSR.siputils.has_totag() <= 0 and not _may_subscribe():
             return ANSWERED
+        if KSR.purple.check_watcher() < 0:
+            KSR.purple.reply_error()
+            return ANSWERED
         if _text("$pr") == "tls":
             _answer_on_connection()
         if _new_transaction() and not _handle_list():
@@ -327,13 +333,26 @@ class Routes:
 
 
 def _to_phones() -> bool:
-    """Relay to every phone of the user in the request URI; the best answer goes back."""
+    """Relay to every phone of the user in the request URI; the best answer goes back.
+
+    A contact that leads back here would be looked up again, and with ten such contacts each time ten times as often
+    (RFC 5393): what this server has relayed itself, it does not relay again.
+    """
+    if _is_relayed_here():
+        return _reply(482, "Loop Detected")
+    KSR.textops.remove_hf_re(ASSERTED)
     found = KSR.registrar.lookup(LOCATION)
     if found == NO_METHOD:
         return _reply(405, "Method Not Allowed")
     if found < 0:
         return _reply(480, "Temporarily Unavailable")
     return _relay()
+
+
+def _is_relayed_here() -> bool:
+    """It comes from one of this server's own sockets, and was not made here: then its Via would be the only one."""
+    relayed = int(_text("$hdrc(Via)") or 0) > 1
+    return relayed and bool(KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')}") > 0)
 
 
 def _relay() -> bool:

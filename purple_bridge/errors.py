@@ -8,6 +8,7 @@
 ``├─ ConditionFailed``       412, a publication to be changed that is not there
 ``├─ UnsupportedBody``      415, a content type this gateway cannot carry
 ``│  └─ UnsupportedEncoding``  415, a Content-Encoding
+``├─ NoDialog``             481, a subscription that is not there, or is somebody else's
 ``├─ IntervalTooBrief``     423, a publication that would end at once
 ``├─ BodyTooLarge``         413
 ``└─ Overloaded``           503 with Retry-After, a worker's queue is full or its libpurple is down
@@ -64,6 +65,10 @@ class IntervalTooBrief(GatewayError):
 class NotOnline(GatewayError):
     status = 480
     retry_after = 10
+
+
+class NoDialog(GatewayError):
+    status = 481
 
 
 class Overloaded(GatewayError):

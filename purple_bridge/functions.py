@@ -8,7 +8,7 @@ Every function returns 1 when the gateway took the request over, else a SIP stat
 -404  the destination is no IM contact        -500  an error of the gateway itself, see the log
 -412  no publication has this ETag (RFC 3903)
 -413  the body is too large                   -423  a publication shorter than MIN_EXPIRES (Min-Expires says so)
-                                              -503  a queue is full or the database does not answer
+-481  a subscription that is not there        -503  a queue is full or the database does not answer
 
 Nothing here waits for an IM network.
 """
@@ -61,6 +61,7 @@ from purple_bridge.errors import (
     IntervalTooBrief,
     NoAccount,
     NoContact,
+    NoDialog,
     NotOnline,
     Overloaded,
     UnsupportedBody,
@@ -216,6 +217,13 @@ class PurpleFunctions:
     def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
         """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
         return self._guarded(lambda: self._handle_subscribe(uri, expires))
+
+    def check_watcher(self) -> int:
+        """SUBSCRIBE, in front of all else: in a dialog, -481 unless it is one of the user in From.
+
+        The modules presence and rls know a dialog by its Call-ID and tags alone.
+        """
+        return self._guarded(self._check_watcher)
 
     def prepare_subscribe(self) -> int:
         """Initial SUBSCRIBE, in front of presence.handle_subscribe: who may watch whom, and under which presentity.
@@ -584,6 +592,18 @@ class PurpleFunctions:
             raise NoContact(f"{uri} is no user")
 
     # ------------------------------------------------------------ SUBSCRIBE
+    def _check_watcher(self) -> None:
+        """The presence server writes a new dialog down within 10 s (``db_update_period``): until then it is a mark."""
+        call_id, from_tag, to_tag = (self._text(name) for name in ("$ci", "$ft", "$tt"))
+        watcher = _parsed(self._text("$fu")).key
+        mark = fingerprint(call_id, f"SUBSCRIBE {watcher}", from_tag)
+        if not to_tag:
+            self._accepted.add(mark)
+            return
+        found = self._in_database(lambda: presence_server.watcher_of(self._engine, call_id, to_tag, from_tag))
+        if found != watcher if found else mark not in self._accepted:
+            raise NoDialog("Subscription does not exist")
+
     def _prepare_subscribe(self) -> None:
         """In a dialog the presence server knows whom it is about."""
         if self._ksr.pv.get("$tt") or self._event() != "presence":

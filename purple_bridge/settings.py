@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def read_settings(read: Read) -> Settings:
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
         **{name: checked(read) for name, checked in AT_RUN_TIME.items()},
     )
+    _check_loopback("internal", settings.internal)
     if settings.http_proxy_host and not settings.http_proxy_port:
         raise ConfigurationError("purple.httpProxy_port is 0: set the port of purple.httpProxy_host")
     return settings
@@ -150,6 +152,16 @@ def _endpoint(read: Read, name: str, default: str | None = None) -> str:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"purple.{name} is {text!r}: it must be HOST:PORT of a listener")
     return text
+
+
+def _check_loopback(name: str, text: str) -> None:
+    """Of what comes to it the source address is believed, which anybody can forge who is not on this machine."""
+    try:
+        is_loopback = ipaddress.ip_address(text.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ConfigurationError(f"purple.{name} is {text!r}: it must be an address of loopback, such as 127.0.0.1:5059")
 
 
 # Those that Kamailio's `cfg.set` changes at run time, each with what makes its value, or raises ConfigurationError.

@@ -45,6 +45,7 @@ FUNCTIONS = {
     "send_message": (f"{BODY}, -403, -404, -480, -500, -503", "code = KSR.purple.send_message()"),
     "handle_publish": (f"{BODY}, -403, -500, -503", "KSR.purple.handle_publish()"),
     "check_publish": (f"{BODY}, -412, -423, -500", "if KSR.purple.check_publish() < 0:\n    KSR.purple.reply_error()"),
+    "check_watcher": ("-400, -481, -500, -503", "if KSR.purple.check_watcher() < 0:\n    KSR.purple.reply_error()"),
     "prepare_subscribe": ("-400, -403, -500, -503", "code = KSR.purple.prepare_subscribe()"),
     "handle_subscribe": (
         "-400, -403, -404, -500, -503",

@@ -127,6 +127,8 @@ def test_an_empty_parameter_is_named(name: str) -> None:
         ("internal", "127.0.0.1"),
         ("internal", ":5070"),
         ("internal", "127.0.0.1:0"),
+        ("internal", "192.0.2.1:5059"),
+        ("internal", "localhost:5059"),
         ("internal", "127.0.0.1:65536"),
         ("internal", "127.0.0.1:²"),
         ("internal", "127.0.0.1:sip"),

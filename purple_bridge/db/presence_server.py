@@ -125,6 +125,18 @@ def list_watchers(engine: Engine, now: int) -> list[str]:
         return [f"sip:{row.watcher_username}@{row.watcher_domain}" for row in connection.execute(statement)]
 
 
+def watcher_of(engine: Engine, call_id: str, to_tag: str, from_tag: str) -> str:
+    """Whose subscription the dialog is, as SipAddress.key; "": the tables know none. Raises SQLAlchemyError."""
+    with engine.connect() as connection:
+        for table in (active_watchers.c, rls_watchers.c):
+            names = select(table.watcher_username, table.watcher_domain)
+            dialog = (table.callid == call_id, table.to_tag == to_tag, table.from_tag == from_tag)
+            row = connection.execute(names.where(*dialog)).first()
+            if row is not None:
+                return SipAddress.parse(f"sip:{row.watcher_username}@{row.watcher_domain}").key
+    return ""
+
+
 def admit(engine: Engine, user: SipAddress, watcher: SipAddress) -> None:
     """``watcher`` may see ``user``, who has no rules of his own that say otherwise. Raises SQLAlchemyError."""
     with engine.begin() as connection:

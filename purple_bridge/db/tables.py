@@ -158,6 +158,7 @@ active_watchers = Table(
     Column("to_domain", String(64), nullable=False),
     Column("from_user", String(255), nullable=False),
     Column("event", String(64), nullable=False),
+    Column("to_tag", String(128), nullable=False),
     Column("from_tag", String(128), nullable=False),
     Column("callid", String(255), nullable=False),
     Column("local_cseq", Integer, nullable=False),
@@ -171,6 +172,9 @@ rls_watchers = Table(
     Column("id", _UNSIGNED, primary_key=True),
     Column("watcher_username", String(64), nullable=False),
     Column("watcher_domain", String(64), nullable=False),
+    Column("to_tag", String(128), nullable=False),
+    Column("from_tag", String(128), nullable=False),
+    Column("callid", String(255), nullable=False),
     Column("expires", Integer, nullable=False),
 )
 watchers = Table(
