@@ -438,7 +438,10 @@ _PURPLE: dict[str, Signature] = {
     "purple_notify_set_ui_ops": (None, Pointer),
     # this and purple_signal_emit are variadic in C: these are the arguments they are called with here
     "purple_plugin_ipc_call": (Pointer, POINTER(Plugin), c_char_p, Pointer, c_char_p),
+    "purple_plugin_register": (c_int, Pointer),
     "purple_plugins_get_protocols": (POINTER(GList),),
+    "purple_plugins_get_search_paths": (POINTER(GList),),
+    "purple_plugins_init": (None,),
     "purple_prefs_set_bool": (None, c_char_p, c_int),
     "purple_prefs_set_string": (None, c_char_p, c_char_p),
     "purple_presence_set_idle": (None, Pointer, c_int, c_long),
@@ -471,6 +474,7 @@ _GLIB: dict[str, Signature] = {
 
 _GLIB_QUICK: dict[str, Signature] = {
     "g_timeout_add": (c_uint, c_uint, GSourceFunc, c_void_p),
+    "g_timeout_add_seconds": (c_uint, c_uint, GSourceFunc, c_void_p),
     "g_source_remove": (c_int, c_uint),
     "g_unix_fd_add": (c_uint, c_int, c_uint, GUnixFDSourceFunc, c_void_p),
     "g_free": (None, Pointer),
