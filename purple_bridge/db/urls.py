@@ -97,7 +97,7 @@ def _check_database(scheme: str, host: str, database: str) -> None:
     if not database:
         raise _wrong("the name of the database is missing")
     if scheme == "sqlite":
-        if host or not database.startswith("/"):
+        if host or not database.startswith("/") or not PurePosixPath(database).name:
             raise _wrong("SQLite needs an absolute path: sqlite:////path/file.db (four slashes)")
     elif "@" in database:
         raise _wrong("Kamailio cannot read a '/' in the user name or password; choose a password without it")

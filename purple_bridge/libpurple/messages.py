@@ -21,6 +21,8 @@ DELAY = b"urn:xmpp:delay"
 FORWARD = b"urn:xmpp:forward:0"
 RECEIPTS = b"urn:xmpp:receipts"
 
+LAST_SECOND = 1 << 37  # some thousand years from now: a year of five digits could not be written any more
+
 # everything but Char of XML 1.0 §2.2: a server closes the stream of who sends one
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -113,12 +115,13 @@ def _stamp(delay: int | None) -> int:
 
 
 def unix_time(text: str) -> int:
-    """Unix seconds of a time as XEP-0082 writes it; 0: it is none."""
+    """Unix seconds of a time as XEP-0082 writes it; 0: it is none, or one that no clock has shown."""
     try:
         stamp = datetime.fromisoformat(text)
     except ValueError:
         return 0
-    return int((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp())
+    seconds = int((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp())
+    return seconds if 0 < seconds < LAST_SECOND else 0
 
 
 def carbon(node: int) -> tuple[bytes, int] | None:
