@@ -37,13 +37,14 @@ class Options:
     cases: tuple[str, ...]
     accounts: list[int]
     rows: list[int]
+    many: int
     json_file: Path | None
     add: tuple[Path, ...]
     write_docs: bool
 
     def plan(self) -> Plan:
         load = Load(self.messages, self.window, self.seconds)
-        return Plan(self.cases or CASES[:1], self.only or NAMES, self.accounts, self.rows, load)
+        return Plan(self.cases or CASES[:1], self.only or NAMES, self.accounts, self.rows, load, self.many)
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> list[int]:
@@ -65,6 +66,9 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--cases", multiple=True, type=click.Choice(CASES), help="Again for each. [default: messages]")
 @click.option("--accounts", default="50,200", show_default=True, callback=_numbers, help="Accounts online.")
 @click.option("--rows", default="10,100000", show_default=True, callback=_numbers, help="Rows of others.")
+@click.option(
+    "--many", default=1_000_000, show_default=True, type=click.IntRange(10_000), help="Messages of the case memory."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write medians and single rounds there.")
 @click.option("--add", multiple=True, type=click.Path(exists=True, path_type=Path), help="Show what --json wrote, too.")
 @click.option("--write-docs", is_flag=True, help="Write docs/performance.md and its plot.")

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from bench import machine
-from bench.cases import accounts, messages, rows
+from bench.cases import accounts, memory, messages, rows
 from bench.contestants import by_name
 from bench.peer import PeerDied
 from bench.results import Measured
 
-CASES = (messages.CASE, accounts.CASE, rows.CASE)
+CASES = (messages.CASE, accounts.CASE, rows.CASE, memory.CASE)
 
 
 @dataclass
@@ -26,11 +26,18 @@ class Plan:
     counts: Sequence[int]
     rows: Sequence[int]
     load: messages.Load
+    many: int = 1_000_000  # messages of the case memory
     looks: dict[str, list[float]] = field(default_factory=dict)
 
     def round(self) -> Iterator[Measured]:
+        measure = {
+            messages.CASE: self._messages,
+            accounts.CASE: self._accounts,
+            rows.CASE: self._rows,
+            memory.CASE: self._memory,
+        }
         for case in self.cases:
-            yield from {messages.CASE: self._messages, accounts.CASE: self._accounts, rows.CASE: self._rows}[case]()
+            yield from measure[case]()
 
     def _messages(self) -> Iterator[Measured]:
         for name in self.contestants:
@@ -45,6 +52,11 @@ class Plan:
         for name in rows.DATABASES:
             for count in self.rows:
                 yield from self._run(rows.CASE, name, partial(rows.measure, name, rows=count, load=self.load))
+
+    def _memory(self) -> Iterator[Measured]:
+        for name in memory.NAMES:
+            measure = partial(memory.measure, name, total=self.many, load=self.load)
+            yield from self._run(memory.CASE, name, measure)
 
     def _run(self, case: str, name: str, measure: Callable[[Path], Iterator[Measured]]) -> Iterator[Measured]:
         """What prevents a measurement is a result, too."""

@@ -52,13 +52,20 @@ def group(pid: int) -> list[int]:
 
 
 def memory_kilobytes(processes: Iterable[int]) -> int:
-    """Of the processes together, what they share counted once; without files and Kamailio's shared memory.
+    """Of the processes together, what they share counted once; without files and Kamailio's shared memory."""
+    return _sum(processes, "Pss_Anon")
 
-    proc(5), `Pss_Anon` of `smaps_rollup`.
-    """
+
+def shared_kilobytes(processes: Iterable[int]) -> int:
+    """What the processes have used of the memory that was made before the fork: Kamailio's and the gateway's tables."""
+    return _sum(processes, "Pss_Shmem")
+
+
+def _sum(processes: Iterable[int], field: str) -> int:
+    """Kilobytes; ``field`` of `smaps_rollup`, proc(5)."""
     total = 0
     for process in processes:
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             name, _, value = line.partition(":")
-            total += int(value.split()[0]) if name == "Pss_Anon" else 0
+            total += int(value.split()[0]) if name == field else 0
     return total

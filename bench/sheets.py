@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.cases import accounts, messages, rows
+from bench.cases import accounts, memory, messages, rows
 from bench.contestants import CONTESTANTS, GATEWAY, KEMI, LIBPURPLE
 from bench.peer import FROM_IM, SEVERAL, TO_IM
 from bench.results import Figures, Measured
@@ -23,7 +23,7 @@ class Sheet:
 
 def sheets(measured: Sequence[Measured]) -> list[Sheet]:
     """``measured``: medians. Those without a row are left out."""
-    made = [_throughput(measured), _latency(measured), _accounts(measured), _rows(measured)]
+    made = [_throughput(measured), _latency(measured), _accounts(measured), _rows(measured), _memory(measured)]
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -100,6 +100,18 @@ def _rows(measured: Sequence[Measured]) -> Sheet:
     found = [each for each in measured if each.case == rows.CASE]
     made = [_broken(each, columns) or _figures_of(each, ("rate", "lost", "cpu")) for each in found]
     return Sheet("Rows of others", columns, tuple(made))
+
+
+def _memory(measured: Sequence[Measured]) -> Sheet:
+    columns = ("database", "after messages", "MB", "growth %", "shared MB", "lost")
+    found = [each for each in measured if each.case == memory.CASE]
+    made = [_broken(each, columns) or _size_after(each) for each in found]
+    return Sheet("Memory of a long run", columns, tuple(made))
+
+
+def _size_after(each: Measured) -> Row:
+    megabytes, shared = (_ms(each.figures[name] / 1024) for name in ("memory", "shared"))
+    return (each.name, each.what, megabytes, _ms(each.figures["growth"]), shared, _whole(each.figures["lost"]))
 
 
 def _figures_of(each: Measured, names: Row) -> Row:

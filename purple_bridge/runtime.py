@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from purple_bridge import __version__, app_python3, logs, metrics
+from purple_bridge import __version__, acknowledged, app_python3, logs, metrics
 from purple_bridge.accepted import SECONDS, Accepted
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.db import contacts, presence_server, queue, silo
@@ -60,6 +60,7 @@ class Runtime:
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)
         _remember_accepted(self.settings, self._shared.accepted)
+        _erase_acknowledged(self.settings)
         _remember_kept(self.settings, self._shared.kept_users)
         _check_contacts(self.settings)
         _forget_publications(self.settings)
@@ -152,6 +153,20 @@ def _remember_accepted(settings: Settings, accepted: Accepted) -> None:
     except SQLAlchemyError as error:
         cause = " ".join(str(error).split())[:200]
         raise ConfigurationError(f"purple_queue cannot be read ({cause}); run purplectl db upgrade") from None
+    finally:
+        engine.dispose()
+
+
+def _erase_acknowledged(settings: Settings) -> None:
+    """The rows that the workers of the start before had no more time for: those messages have arrived."""
+    state_dir = Path(settings.state_dir)
+    engine = make_engine(settings.db_url)
+    try:
+        queue.delete(engine, acknowledged.left_behind(state_dir))
+        acknowledged.forget(state_dir)
+    except SQLAlchemyError as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"purple_queue cannot be changed ({cause}); let the gateway write to it") from None
     finally:
         engine.dispose()
 

@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "web.pages": ("web.http",),
     "web.trials": ("web.http",),
     "meter": (),
+    "acknowledged": (),
     "metrics": ("meter",),
     "logs": ("errors",),
     "live": ("errors", "logs", "settings"),

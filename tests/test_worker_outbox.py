@@ -42,6 +42,7 @@ class Table:
     def __init__(self, *messages: SendMessage) -> None:
         self.rows = {message.id: message for message in messages}
         self.fails = False
+        self.marks = False
         self._answers: list[Callable[[], None]] = []
 
     def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
@@ -50,9 +51,11 @@ class Table:
             self.rows[message.id] = message
         self._answers.append(lambda: done(well))
 
-    def erase(self, number: int, done: Callable[[], None]) -> None:
+    def erase(self, number: int, done: Callable[[], None]) -> bool:
         self.rows.pop(number, None)
-        self._answers.append(done)
+        if not self.marks:
+            self._answers.append(done)
+        return self.marks
 
     def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:
         page = [self.rows[number] for number in sorted(self.rows) if number > after][:PAGE]  # as they are now
@@ -163,6 +166,24 @@ def test_where_every_message_has_a_row_few_are_in_flight_until_their_rows_are_go
     assert len(line.handed) == MOST_IN_FLIGHT + 1
     line.run()
     assert line.handed == list(range(1, 10))
+
+
+def test_a_marked_message_makes_room_before_its_row_is_gone() -> None:
+    line = Line(always=True)
+    line.table.marks = True
+    for number in range(1, 10):
+        line.arrive(number, stored=True)
+    for number in range(1, 7):
+        line.pump()
+        assert line.handed == list(range(1, MOST_IN_FLIGHT + number))
+        line.outbox.acknowledged(_message(number).ident)
+    line.table.marks = False  # the file is full
+    line.pump()
+    line.outbox.acknowledged(_message(7).ident)
+    line.pump()
+    assert line.handed == list(range(1, 10))
+    line.run()
+    assert not line.outbox
 
 
 def test_an_acknowledgement_read_after_the_connection_was_lost_still_counts() -> None:

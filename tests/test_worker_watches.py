@@ -152,7 +152,7 @@ class NoRows:
     def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
         raise AssertionError(message)
 
-    def erase(self, number: int, done: Callable[[], None]) -> None:
+    def erase(self, number: int, done: Callable[[], None]) -> bool:
         raise AssertionError(number)
 
     def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:

@@ -32,8 +32,11 @@ class Rows(Protocol):
     def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
         """``done(False)``: the database failed."""
 
-    def erase(self, number: int, done: Callable[[], None]) -> None:
-        """The message has arrived or failed for good; ``done``: its row is gone."""
+    def erase(self, number: int, done: Callable[[], None]) -> bool:
+        """The message has arrived or failed for good.
+
+        True: it cannot come again, even if this process dies now. False: so it is when ``done`` is called.
+        """
 
     def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:
         """The next rows of the account with a higher id, in order; None: the database failed."""
@@ -118,7 +121,7 @@ class Outbox:
         return self._waiting[0].message
 
     def _has_room(self) -> bool:
-        # where every message has a row, it counts until that is gone: if this process dies, it would arrive twice
+        # where every message has a row, it counts as long as it would arrive twice if this process died
         if self.always:
             return self._awaited + self._erasing < MOST_IN_FLIGHT
         return self._awaited < MOST_IN_FLIGHT or (
@@ -221,9 +224,8 @@ class Outbox:
         self._rows.write(item.message, written)
 
     def _gone(self, item: Item) -> SendMessage:
-        if item.stored:
+        if item.stored and not self._rows.erase(item.message.id, self._erased):
             self._erasing += 1
-            self._rows.erase(item.message.id, self._erased)
         return item.message
 
     def _erased(self) -> None:

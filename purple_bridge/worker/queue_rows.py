@@ -20,8 +20,8 @@ class QueueRows:
     def write(self, message: SendMessage, done: Callable[[bool], None]) -> None:
         self._store.write_message(row_of(message), done)
 
-    def erase(self, number: int, done: Callable[[], None]) -> None:
-        self._store.erase_message(number, done)
+    def erase(self, number: int, done: Callable[[], None]) -> bool:
+        return self._store.erase_message(number, done)
 
     def load(self, after: int, done: Callable[[list[SendMessage] | None], None]) -> None:
         self._store.load_messages(self._account, after, lambda rows: done(_messages(rows)))

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge import logs
+from purple_bridge.acknowledged import Acknowledged
 from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.bodies import pidf
 from purple_bridge.contact_lists import ContactLists, Edit, listed_route
@@ -41,6 +42,8 @@ from purple_bridge.presence import Presence
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 3.0
+ERASE_SECONDS = 0.1  # a row of a marked message may stay so long,
+ERASE_AT_ONCE = 200  # or until there are so many: more in one transaction would keep other writers waiting
 PAGE = 500  # rows of the message queue read at once
 
 T = TypeVar("T")
@@ -62,7 +65,9 @@ class Store:
         self._lists = ContactLists(self._engine, self._mapping, gateway)
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
         self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
+        self.acknowledged: Acknowledged | None = None  # its worker's; without it rows go at once
         self._flushing = False
+        self._flush_later = False
         self._kept_to_erase: deque[tuple[int, Callable[[bool], None]]] = deque()
         self._erasing_kept = False
         self._queue = queue.QueueConnection(self._engine)
@@ -224,27 +229,45 @@ class Store:
         self._to_write.append((row, done))
         self._flush_soon()
 
-    def erase_message(self, number: int, done: Callable[[], None] = lambda: None) -> None:
-        self._to_erase.append((number, done))
-        self._flush_soon()
+    def erase_message(self, number: int, done: Callable[[], None] = lambda: None) -> bool:
+        """True: it is marked, so that it does not come again whoever dies now; else ``done`` when its row is gone."""
+        marked = self.acknowledged is not None and self.acknowledged.add(number)
+        self._to_erase.append((number, _no_one if marked else done))
+        if not marked or len(self._to_erase) >= ERASE_AT_ONCE:
+            self._flush_soon()
+        elif not self._flush_later:
+            self._flush_later = True
+            glib.add_timer(ERASE_SECONDS, self._flush_now)
+        return marked
+
+    def _flush_now(self) -> bool:
+        self._flush_later = False
+        self.flush()
+        return False
 
     def flush(self) -> None:
-        """Try again what the database refused."""
+        """What waits, and what the database has refused."""
         if self._to_write or self._to_erase:
             self._flush_soon()
 
     def settle(self) -> None:
         """Wait until all that was asked of the database so far is done; only when the process is about to end."""
+        self.flush()
         self._thread.submit(lambda: None).result(SETTLE_SECONDS)
 
     def load_messages(self, account: str, after: int, done: Callable[[list[QueueRow] | None], None]) -> None:
-        self._run(lambda: queue.load(self._engine, account, after, PAGE), done)
+        self._read_queue(lambda: queue.load(self._engine, account, after, PAGE), done)
 
     def backlog(self, done: Callable[[list[Backlog] | None], None]) -> None:
-        self._run(lambda: queue.backlog(self._engine), done)
+        self._read_queue(lambda: queue.backlog(self._engine), done)
 
     def expired_messages(self, now: int, done: Callable[[list[QueueRow] | None], None]) -> None:
-        self._run(lambda: queue.expired(self._engine, now, PAGE), done)
+        self._read_queue(lambda: queue.expired(self._engine, now, PAGE), done)
+
+    def _read_queue(self, query: Callable[[], T], done: Callable[[T | None], None]) -> None:
+        """Rows of which nothing is wanted any more are erased before; else they would come again."""
+        self.flush()
+        self._run(query, done)
 
     def note_crash(self, row: QueueRow, done: Callable[[int | None], None]) -> None:
         self._run(lambda: queue.note_crash(self._engine, row), done)
@@ -254,7 +277,7 @@ class Store:
         self._run(lambda: look(self._engine, self._table, int(time.time())), done)
 
     def _flush_soon(self) -> None:
-        """Many rows go into one transaction: all that has come until the thread is free."""
+        """Many rows go into one statement: all that has come until the thread is free."""
         if not self._flushing:
             self._flushing = True
             self._run(self._flush, self._flushed)
@@ -273,7 +296,12 @@ class Store:
             for _, done in writes:
                 glib.call_soon(partial(done, False))
             raise
-        return [*(partial(done, True) for _, done in writes), *(done for _, done in erasures)]
+        erased = [partial(self._erased, [number for number, _ in erasures])] if erasures else []
+        return [*(partial(done, True) for _, done in writes), *erased, *(done for _, done in erasures)]
+
+    def _erased(self, numbers: list[int]) -> None:
+        if self.acknowledged is not None:
+            self.acknowledged.remove(numbers)
 
     def _flushed(self, done: list[Callable[[], None]] | None) -> None:
         for tell in done or []:
@@ -336,6 +364,10 @@ def _taken(items: deque[T]) -> list[T]:
     while items:
         taken.append(items.popleft())
     return taken
+
+
+def _no_one() -> None:
+    """Nobody waits for this row to be gone."""
 
 
 def _nothing(_result: object) -> None:

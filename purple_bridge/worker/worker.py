@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from purple_bridge import history, metrics
+from purple_bridge.acknowledged import Acknowledged, file_of
 from purple_bridge.addresses import SipAddress, name_as_account
 from purple_bridge.board import BoardFull, State, Way
 from purple_bridge.commands import (
@@ -118,6 +119,7 @@ class Worker:
         self._rows = Rows(settings, self._number, self._board, self._store, self)
         run = Path(settings.state_dir) / "run"
         self._meter = self._store.meter = Meter.open(metrics.directory(settings.state_dir), f"worker-{self._number}")
+        self._store.acknowledged = Acknowledged(file_of(Path(settings.state_dir), self._number))
         rpc = RpcClient(settings.rpc_socket, run / f"rpc-{self._number}.sock")
         sip = self._sip = SipSender(rpc, self._meter)
         avatars = self._avatars = Avatars(settings.avatars, Path(settings.state_dir) / "avatars")
