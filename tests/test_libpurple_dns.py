@@ -14,7 +14,7 @@ import dns.rrset
 import pytest
 
 from purple_bridge.libpurple import c
-from purple_bridge.libpurple.dns import Resolver
+from purple_bridge.libpurple.dns import THREADS, LookUps, Resolver
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
 from tests.purple_client import started, wait_error, wait_online, xmpp_account
@@ -115,7 +115,7 @@ def test_an_old_answer_is_not_given_to_a_new_query_at_the_same_address() -> None
     old_may_answer, new_may_answer = threading.Event(), threading.Event()
     resolved = ctypes.CFUNCTYPE(None, c.Pointer, c.Pointer)(lambda query, _list: seen.append(f"resolved {query}"))
     failed = ctypes.CFUNCTYPE(None, c.Pointer, ctypes.c_char_p)(lambda _query, text: seen.append(text.decode()))
-    addresses = [ctypes.cast(function, c.Pointer).value or 0 for function in (resolved, failed)]
+    on_resolved, on_failed = [ctypes.cast(function, c.Pointer).value or 0 for function in (resolved, failed)]
 
     def old() -> list[Any]:
         old_may_answer.wait(10)
@@ -125,12 +125,44 @@ def test_an_old_answer_is_not_given_to_a_new_query_at_the_same_address() -> None
         new_may_answer.wait(10)
         raise OSError("the new answer")
 
-    resolver._start(1, addresses[0], addresses[1], old, lambda _found: None)
+    look_ups = resolver._look_ups
+    resolver._follow(1, look_ups.start("host", "old.test", old), on_resolved, on_failed, lambda _found: None)
     resolver._given_up(1)
-    resolver._start(1, addresses[0], addresses[1], new, lambda _found: None)
+    resolver._follow(1, look_ups.start("host", "new.test", new), on_resolved, on_failed, lambda _found: None)
     old_may_answer.set()
     run_for(0.2)
     new_may_answer.set()
     run_until(lambda: seen, "an answer")
     resolver.close()
     assert seen == ["the new answer"]
+
+
+def test_who_asks_the_same_gets_the_same_answer() -> None:
+    look_ups, may_answer, asked = LookUps(), threading.Event(), list[str]()
+
+    def look_up() -> list[Any]:
+        asked.append("asked")
+        may_answer.wait(10)
+        return ["there"]
+
+    same = [look_ups.start("host", "one.test", look_up, 5222) for _ in range(100)]
+    other = look_ups.start("host", "one.test", lambda: ["elsewhere"], 5223)
+    may_answer.set()
+    assert {tuple(future.result(10)) for future in same} == {("there",)}
+    assert (asked, other.result(10)) == (["asked"], ["elsewhere"])
+    look_ups.close()
+
+
+def test_silent_domains_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purple_bridge.libpurple.dns.SLOW_SECONDS", 0.0)
+    look_ups, ending = LookUps(), threading.Event()
+    for number in range(3 * THREADS):  # each is slow, and known for it from then on
+        look_ups.start("SRV", f"_xmpp-client._tcp.silent{number}.test", lambda: []).result(10)
+    monkeypatch.setattr("purple_bridge.libpurple.dns.SLOW_SECONDS", 3.0)
+    hanging = [
+        look_ups.start("host", f"silent{number}.test", lambda: [ending.wait(10)]) for number in range(3 * THREADS)
+    ]
+    assert look_ups.start("host", "well.test", lambda: ["there"]).result(10) == ["there"]
+    assert not any(future.done() for future in hanging)
+    ending.set()
+    look_ups.close()

@@ -11,6 +11,8 @@ import ipaddress
 import logging
 import socket
 import struct
+import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_void_p
@@ -25,7 +27,12 @@ from .glib import decode
 
 logger = logging.getLogger(__name__)
 
-RESOLVER_THREADS = 4
+THREADS = 32  # started as they are needed
+THREADS_FOR_SLOW = 16  # more of them, for names that were not answered in time
+SLOW_SECONDS = 3.0
+SHARED_SECONDS = (
+    30.0  # a look-up that lasts longer is none to wait for: dnspython goes by the clock, which may be set back
+)
 LOOKUP_SECONDS = 10.0
 SRV_RECORD = 33  # dnssrv.c T_SRV: the type of a query is its DNS record type
 
@@ -38,11 +45,67 @@ LookUp = Callable[[], list[Any]]
 MakeList = Callable[[list[Any]], Any]
 
 
-class Resolver:
-    """Owns the look-up threads and knows which queries libpurple still waits for."""
+class LookUps:
+    """Owns the threads: one look-up for all who ask the same at a time, and none behind a domain that is silent.
+
+    A domain whose last look-up took longer than SLOW_SECONDS has its next ones in threads of their own, so that many
+    accounts whose name servers are dead keep nobody else waiting. For the loop's thread alone.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="purple-dns")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="purple-dns")
+        self._for_slow = ThreadPoolExecutor(THREADS_FOR_SLOW, thread_name_prefix="purple-dns-slow")
+        self._running: dict[tuple[object, ...], tuple[Future[list[Any]], float]] = {}
+        self._slow: set[str] = set()
+
+    def start(self, what: str, name: str, look_up: LookUp, *more: object) -> Future[list[Any]]:
+        """``what``, ``name`` and ``more`` say what is looked up: the same is not asked twice at a time."""
+        key = (what, name, *more)
+        now = time.monotonic()
+        running, begun = self._running.get(key, (None, 0.0))
+        if running is not None and not running.done() and now - begun < SHARED_SECONDS:
+            return running
+        domain = _domain(name)
+        threads = self._for_slow if domain in self._slow else self._threads
+        future = threads.submit(self._timed, domain, look_up)
+        self._running[key] = future, now
+        future.add_done_callback(lambda done: glib.call_soon(lambda: self._forget(key, done)))
+        return future
+
+    def close(self) -> None:
+        for threads in (self._threads, self._for_slow):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _timed(self, domain: str, look_up: LookUp) -> list[Any]:
+        """In one of the threads; a set's own methods are atomic."""
+        begin = time.monotonic()
+        try:
+            return look_up()
+        except Exception as error:
+            words = str(error)
+            traceback.clear_frames(error.__traceback__)
+        finally:
+            if time.monotonic() - begin > SLOW_SECONDS:
+                self._slow.add(domain)
+            else:
+                self._slow.discard(domain)
+        raise OSError(words)  # without dnspython's exception, whose cycles keep descriptors open
+
+    def _forget(self, key: tuple[object, ...], future: Future[list[Any]]) -> None:
+        if self._running.get(key, (None, 0.0))[0] is future:
+            del self._running[key]
+
+
+def _domain(name: str) -> str:
+    """Without the labels of a service in front (RFC 2782)."""
+    return ".".join(label for label in name.lower().rstrip(".").split(".") if not label.startswith("_"))
+
+
+class Resolver:
+    """Knows which queries libpurple still waits for."""
+
+    def __init__(self) -> None:
+        self._look_ups = LookUps()
         self._pending: dict[int, Future[list[Any]]] = {}
 
     def install(self) -> None:
@@ -54,7 +117,7 @@ class Resolver:
         c.purple.purple_srv_txt_query_set_ui_ops(services)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._look_ups.close()
 
     def _given_up(self, query: int) -> None:
         self._pending.pop(query, None)
@@ -62,23 +125,26 @@ class Resolver:
     def _host(self, query: int, resolved: int, failed: int) -> int:
         host = decode(c.purple_quick.purple_dnsquery_get_host(query))
         port = c.purple_quick.purple_dnsquery_get_port(query)
-        self._start(query, resolved, failed, lambda: _addresses(host, port), _address_list)
+        future = self._look_ups.start("host", host, lambda: _addresses(host, port), port)
+        self._follow(query, future, resolved, failed, _address_list)
         return 1
 
     def _service(self, query: int, resolved: int, failed: int) -> int:
         name = decode(c.purple_quick.purple_srv_txt_query_get_query(query))
         if c.purple_quick.purple_srv_txt_query_get_type(query) == SRV_RECORD:
-            self._start(query, resolved, failed, lambda: _services(name), _service_list)
+            future = self._look_ups.start("SRV", name, lambda: _services(name))
+            self._follow(query, future, resolved, failed, _service_list)
         else:
-            self._start(query, resolved, failed, lambda: _texts(name), _text_list)
+            future = self._look_ups.start("TXT", name, lambda: _texts(name))
+            self._follow(query, future, resolved, failed, _text_list)
         return 1
 
-    def _start(self, query: int, resolved: int, failed: int, look_up: LookUp, make_list: MakeList) -> None:
+    def _follow(self, query: int, future: Future[list[Any]], resolved: int, failed: int, make_list: MakeList) -> None:
         def deliver(future: Future[list[Any]]) -> None:
             if not future.cancelled():
                 glib.call_soon(lambda: self._answer(query, future, resolved, failed, make_list))
 
-        self._pending[query] = future = self._threads.submit(look_up)
+        self._pending[query] = future
         future.add_done_callback(deliver)
 
     def _answer(self, query: int, future: Future[list[Any]], resolved: int, failed: int, make_list: MakeList) -> None:
