@@ -57,6 +57,8 @@ class Kamailio(Server):
         self.users = dict(users or {})
         self.options = list(options)
         self.python_path: list[Path] = []  # more directories for Kamailio's Python
+        self.prefix: list[str] = []  # what runs the launcher, in a namespace of its own for example
+        self.variables: dict[str, str] = {}  # more for the environment
         self._has_tables = False
 
     @property
@@ -83,11 +85,13 @@ class Kamailio(Server):
             **os.environ,
             "PURPLE_DB_URL": self.db_url,
             "PYTHONPATH": ":".join(map(str, [*self.python_path, PROJECT])),
+            **self.variables,
         }
 
     def command(self) -> list[str]:
         settings = {"internal": f"{HOST}:{self.internal_port}", **self.settings}
         return [
+            *self.prefix,
             *(sys.executable, "-c", PURPLECTL, "run"),
             *("--listen", f"udp:{HOST}:{self.port}", "--listen", f"tcp:{HOST}:{self.port}"),
             *("--domain", self.domain, "--state-dir", str(self.state_dir), "--workers", str(self.workers)),

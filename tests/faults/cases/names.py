@@ -1,0 +1,44 @@
+"""Faults of the name service: it never answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.namespaces import with_file
+from tests.faults.scenario import Context, Unavailable, scenario
+from tests.faults.site import Site
+from tests.servers.silent_dns import SilentDns
+from tests.waiting import wait_until
+
+ACCOUNTS = 100
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@scenario(
+    "dns-silent",
+    f"DNS never answers, and {ACCOUNTS} accounts with as many domains look for their servers",
+    "SIP notices nothing, nor does an account whose server has a name that can be found; it stops within 10 s",
+)
+def silent(context: Context) -> None:
+    try:
+        dns = SilentDns(context.directory)
+    except OSError as error:
+        raise Unavailable(f"port 53 on loopback: {error}") from error
+    prefix = with_file(RESOLV_CONF, dns.resolv_conf)
+    with dns, Site(context.directory, address="localhost", settings={"connect_on": "start"}, prefix=prefix) as site:
+        site.wait_for(4 if context.quick else 10)
+        site.phase("during")
+        for number in range(ACCOUNTS):
+            site.gateway.add_account(f"lost{number}", "prpl-jabber", f"lost{number}@silent{number}.test")
+        wait_until(lambda: len(site.gateway.accounts()) > ACCOUNTS, 30, "the gateway knows all accounts")
+        wait_until(lambda: dns.queries > 0, 30, "the gateway asks for names")
+        site.sick.restart()
+        with context.report.timed("s until an account whose server restarted is online"):
+            site.wait_online(60)
+        site.wait_for(3 if context.quick else 40)
+        site.settle()
+        site.check_answers(context.report)
+        site.check_messages(context.report)
+        site.check_processes(context.report, spare=2 * ACCOUNTS)
+        with context.report.timed("s until it has stopped"):
+            site.gateway.kamailio.stop()
