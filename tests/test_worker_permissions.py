@@ -57,7 +57,10 @@ class Host:
 
     resource = "test"
 
-    def submit_login(self, login: Callable[[], None]) -> None:
+    def submit_login(self, server: str, login: Callable[[], bool]) -> None:
+        raise AssertionError("no account signs on")
+
+    def login_ended(self, server: str) -> None:
         raise AssertionError("no account signs on")
 
     def account_made(self, account: OwnedAccount, purple: Account) -> None:

@@ -46,7 +46,10 @@ class Host(Protocol):
 
     resource: str
 
-    def submit_login(self, login: Callable[[], None]) -> None: ...
+    def submit_login(self, server: str, login: Callable[[], bool]) -> None:
+        """Call ``login`` when it is the turn of one that signs on at ``server``; true: it runs until it has ended."""
+
+    def login_ended(self, server: str) -> None: ...
 
     def account_made(self, account: OwnedAccount, purple: purple_accounts.Account) -> None: ...
 
@@ -91,6 +94,7 @@ class OwnedAccount:
         self._retry_timer = 0
         self._login_timer = 0
         self._login_submitted = False
+        self._login_server = ""
         self._question = ""
         self.share(spec.sip_user, is_enabled(spec.options))
 
@@ -215,13 +219,19 @@ class OwnedAccount:
             self._change(State.CONNECTING)
         if self._login_submitted:
             return
-        self._login_submitted = True
-        self._host.submit_login(self._login)
+        self._login_submitted, self._login_server = True, self._server()
+        self._host.submit_login(self._login_server, self._login)
 
-    def _login(self) -> None:
+    def _server(self) -> str:
+        """What logins are limited by."""
+        address = self.ext_user.partition("/")[0]
+        return str(dict(self._spec.options).get("connect_server") or address.rpartition("@")[2])
+
+    def _login(self) -> bool:
+        """Whether a connection is being made."""
         self._login_submitted = False
         if not self.is_wanted or self.state is State.ONLINE:
-            return
+            return False
         self._given_up = False
         self._update_way()
         try:
@@ -231,19 +241,20 @@ class OwnedAccount:
             account = self.purple
         except (purple_accounts.UnknownProtocol, ValueError) as error:
             self._give_up(str(error))
-            return
+            return False
         except Exception:
             logger.exception("account %s %s: the login failed", self.protocol, self.ext_user)
             self._give_up("The gateway failed at the login: see its log")
-            return
+            return False
         self._question = ""
         self._stop_login_timer()
         self._login_timer = glib.add_timer(LOGIN_SECONDS, self._login_timed_out)
         account.connect(self._spec.password)
         self._show()
+        return True
 
     def _login_timed_out(self) -> None:
-        self._login_timer = 0
+        self._stop_login_timer()
         self._drop_connection(f"The server did not answer within {LOGIN_SECONDS:.0f} s")
 
     def _drop_connection(self, reason: str) -> None:
@@ -256,6 +267,7 @@ class OwnedAccount:
         if self._login_timer:
             glib.remove(self._login_timer)
             self._login_timer = 0
+            self._host.login_ended(self._login_server)
 
     def _make(self) -> purple_accounts.Account:
         """Raises UnknownProtocol, or ValueError with what is wrong with the row."""

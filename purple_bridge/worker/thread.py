@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import threading
 
 from purple_bridge.libpurple.glib import MainLoop
@@ -11,6 +12,7 @@ from purple_bridge.worker.worker import Worker
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
+MOST_DESCRIPTORS = 1 << 16  # each account needs one
 
 
 class LoopThread:
@@ -32,6 +34,7 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
+            _raise_limit()
             self._worker.start()
             loop = MainLoop()
         except BaseException as error:  # handed to the caller
@@ -40,3 +43,11 @@ class LoopThread:
         finally:
             self._started.set()
         loop.run()
+
+
+def _raise_limit() -> None:
+    """RLIMIT_NOFILE is 1024 on many systems, and may be raised that far without being root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -396,8 +396,11 @@ class Worker:
             self._pass_on(ContactsChanged(user))
 
     # ------------------------------------------------------------ what accounts report
-    def submit_login(self, login: Callable[[], None]) -> None:
-        self._logins.submit(login)
+    def submit_login(self, server: str, login: Callable[[], bool]) -> None:
+        self._logins.submit(server, login)
+
+    def login_ended(self, server: str) -> None:
+        self._logins.ended(server)
 
     def account_made(self, account: OwnedAccount, purple: Account) -> None:
         """From now on ``purple``'s events are the account's."""
