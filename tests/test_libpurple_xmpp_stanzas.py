@@ -25,6 +25,7 @@ from tests.loops import run_for, run_until
 from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
+CHAT_STATES = "http://jabber.org/protocol/chatstates"
 CLIENT = "jabber:client"
 DISCO = "http://jabber.org/protocol/disco#info"
 RECEIPTS = "urn:xmpp:receipts"
@@ -71,7 +72,7 @@ def _bare(name: str) -> str:
 
 
 def _send(account: Account, who: str, text: str, **more: Any) -> None:
-    assert account.send_im(who, escape(text), text=text, **more) >= 0
+    assert account.send_im(who, "", text=text, **more) >= 0
 
 
 def _texts(recorder: Recorder) -> list[str | None]:
@@ -167,6 +168,27 @@ def fields(port: int, purple: str, other: str) -> list[Any]:
 def test_subject_language_and_the_wish_for_a_receipt_are_sent(prosody: Prosody) -> None:
     seen = run_in_child(fields, prosody.port, *new_users(prosody, 2))
     assert seen == ["de", "<Kühe> & mehr", True, "chat", None, False]
+
+
+def answers(port: int, purple: str, other: str) -> list[Any]:
+    """What is written to a contact before he has said anything, and after a text in a thread, without chat state."""
+    recorder = started()
+    account = xmpp_account(purple, port)
+    wait_online(account)
+    with Listener(other, port) as user:
+        _send(account, _bare(other), "first", ident="p1")
+        first = user.with_id("p1")
+        user.send_xml(f"<message to='{_bare(purple)}' type='chat'><body>x</body><thread>&lt;7&gt;</thread></message>")
+        run_until(lambda: recorder.messages, "the contact's text")
+        _send(account, _bare(other), "second", ident="p2")
+        second = user.with_id("p2")
+    active, thread = f"{{{CHAT_STATES}}}active", f"{{{CLIENT}}}thread"
+    return [[one.find(active) is not None, one.findtext(thread)] for one in (first, second)]
+
+
+def test_an_answer_belongs_to_the_thread_and_has_a_chat_state_only_for_who_knows_them(prosody: Prosody) -> None:
+    """RFC 6121 §5.2.5, XEP-0085 §5.1"""
+    assert run_in_child(answers, prosody.port, *new_users(prosody, 2)) == [[True, None], [False, "<7>"]]
 
 
 def received(port: int, purple: str, other: str, stanzas: list[str]) -> list[dict[str, Any]]:
@@ -397,6 +419,21 @@ def test_the_count_starts_again_at_zero(start: int) -> None:
     assert stream.acknowledge((start + 1) % MODULUS) == []
     assert stream.acknowledge((start + 9) % MODULUS) == [], "more than was sent"
     assert stream.acknowledge((start + 4) % MODULUS) == ["p2", "p3"]
+
+
+@pytest.mark.parametrize("start", [0, MODULUS - 2])
+def test_libpurple_is_told_of_what_it_has_sent_itself(start: int) -> None:
+    stream = Stream()
+    stream._sent = stream._acknowledged = start
+    stream.sent("")
+    stream.sent_past_libpurple("p1")
+    stream.sent_past_libpurple("p2")
+    stream.sent("")
+    seen = []
+    for h in range(1, 5):
+        stream.acknowledge((start + h) % MODULUS)
+        seen.append((stream.for_libpurple - start) % MODULUS)
+    assert seen == [1, 1, 1, 2]
 
 
 # ---- errors, receipts, chat states

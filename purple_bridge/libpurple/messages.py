@@ -5,6 +5,7 @@ RFC 6121 §5, XEP-0085 (chat states), XEP-0184 (receipts), XEP-0203 (delay), XEP
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,19 @@ CANCELLING = {
 }
 
 
+_ACTIVE = f"<active xmlns='{CHAT_STATES.decode()}'/>"
+_REQUEST = f"<request xmlns='{RECEIPTS.decode()}'/>"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a contact's last text said of him: the thread that an answer belongs to (RFC 6121 §5.2.5), and whether
+    he has chat states: who answers without one is told no more of them (XEP-0085 §5.1)."""
+
+    thread: str = ""
+    knows_states: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a received <message/> says, beyond what libpurple tells of it.
@@ -73,6 +87,7 @@ class Message:
     receipt: str
     chat_state: str
     sent_at: int
+    thread: str
 
 
 def read(node: int) -> Message:
@@ -88,6 +103,7 @@ def read(node: int) -> Message:
     body = _best(bodies)
     ident = attribute(node, b"id")
     subject, receipt = found.get((CLIENT, b"subject")), found.get((RECEIPTS, b"received"))
+    thread = found.get((CLIENT, b"thread"))
     return Message(
         ident=ident,
         sender=attribute(node, b"from"),
@@ -99,6 +115,7 @@ def read(node: int) -> Message:
         receipt=attribute(receipt, b"id") if receipt else "",
         chat_state=chat_state.decode(),
         sent_at=_stamp(found.get((DELAY, b"delay"))),
+        thread=xmlnode.text_of(thread) if thread else "",
     )
 
 
@@ -144,6 +161,24 @@ def error(node: int) -> tuple[str, str]:
         elif namespace == STANZAS:
             condition = name.decode()
     return condition, text
+
+
+def stanza(message: OutgoingMessage, peer: Peer) -> bytes:
+    """The whole <message/> of a plain text, as libpurple would write it, with what libpurple does not know."""
+    ident = f" id='{message.ident}'" if message.ident else ""
+    language = f" xml:lang='{html.escape(message.language)}'" if message.language else ""
+    parts = [f"<message type='chat'{ident} to='{html.escape(message.who)}'{language}>"]
+    if peer.thread:
+        parts.append(f"<thread>{html.escape(peer.thread, quote=False)}</thread>")
+    if peer.knows_states:
+        parts.append(_ACTIVE)
+    if message.subject:
+        parts.append(f"<subject>{html.escape(message.subject, quote=False)}</subject>")
+    parts.append(f"<body>{html.escape(message.text, quote=False)}</body>")
+    if message.wants_receipt:
+        parts.append(_REQUEST)
+    parts.append("</message>")
+    return "".join(parts).encode()
 
 
 def amend(node: int, message: OutgoingMessage) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import buddies, c
+from .text import escape
 
 if TYPE_CHECKING:
     from .accounts import Account
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """``html``: libpurple's markup; ``text``: the exact plain text, "" where only the markup is known.
+    """``html``: libpurple's markup, "" for plain text; ``text``: that, exactly, "" where only the markup is known.
 
     ``ident``: given back by ``Events.messages_acknowledged``, ``message_failed`` and ``receipt_received``;
     ``language``: RFC 5646 tag, "" if not known. ``automatic``: no person wrote it, and no program is to answer it.
@@ -28,6 +29,11 @@ class OutgoingMessage:
     subject: str = ""
     language: str = ""
     automatic: bool = False
+
+    @property
+    def markup(self) -> bytes:
+        """For libpurple's functions, which take nothing else."""
+        return (self.html or escape(self.text)).encode()
 
 
 class Protocol:
@@ -51,7 +57,7 @@ class Protocol:
     def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:
         """At least 0 when the plugin took the message, else a negative errno value."""
         flags = c.PURPLE_MESSAGE_SEND | (c.PURPLE_MESSAGE_AUTO_RESP if message.automatic else 0)
-        result: int = c.purple.serv_send_im(connection, message.who.encode(), message.html.encode(), flags)
+        result: int = c.purple.serv_send_im(connection, message.who.encode(), message.markup, flags)
         return result
 
     def flush(self, account: Account, connection: int) -> None:

@@ -20,12 +20,19 @@ class Stream:
         self._sent = 0
         self._acknowledged = 0
         self._waiting: deque[tuple[int, str]] = deque()
+        self._past: deque[int] = deque()  # of those sent past libpurple, the places of what is not acknowledged
+        self._past_acknowledged = 0
 
     def sent(self, ident: str) -> None:
         """A message, iq or presence stanza was written; ``ident`` "": nobody waits for its acknowledgement."""
         self._sent += 1
         if ident:
             self._waiting.append((self._sent, ident))
+
+    def sent_past_libpurple(self, ident: str) -> None:
+        """As ``sent``, for a stanza that libpurple neither counts nor keeps."""
+        self.sent(ident)
+        self._past.append(self._sent)
 
     def acknowledge(self, h: int) -> list[str]:
         """<a h='...'/>: the idents that are new among the first ``h`` stanzas, in the order of sending.
@@ -36,7 +43,15 @@ class Stream:
         if total > self._sent:
             return []
         self._acknowledged = total
+        while self._past and self._past[0] <= total:
+            self._past.popleft()
+            self._past_acknowledged += 1
         idents = []
         while self._waiting and self._waiting[0][0] <= total:
             idents.append(self._waiting.popleft()[1])
         return idents
+
+    @property
+    def for_libpurple(self) -> int:
+        """``h`` as a server would say it that had not seen what was sent past libpurple."""
+        return (self._acknowledged - self._past_acknowledged) % MODULUS

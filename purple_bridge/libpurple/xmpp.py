@@ -17,7 +17,7 @@ from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
 from .glib import decode
-from .messages import CARBONS, NOT_XML, RECEIPTS, Message
+from .messages import CARBONS, NOT_XML, RECEIPTS, Message, Peer
 from .protocol import OutgoingMessage, Protocol
 from .stream_management import Stream
 from .text import escape
@@ -29,6 +29,9 @@ STANZAS = frozenset((b"message", b"iq", b"presence"))
 
 # the application's ids, of which the next session still knows what to do; libpurple's own are purple<hexadecimal>
 OUR_IDENT = re.compile("p(?!urple)[0-9a-z]+")
+
+NO_PEER = Peer()
+MOST_PEERS = 1000  # of one account
 
 EINVAL = -22  # errno.h, negative as libpurple's functions return it
 
@@ -56,6 +59,7 @@ class Xmpp(Protocol):
         self._putting_aside = False  # what that send_im writes
         self._aside: dict[int, list[bytes]] = {}  # by PurpleConnection*
         self._incoming: Message | None = None  # which libpurple is processing
+        self._peers: dict[int, dict[str, Peer]] = {}  # by PurpleAccount* and bare JID
 
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
@@ -83,6 +87,7 @@ class Xmpp(Protocol):
     def disconnected(self, account: Account) -> None:
         self._contacts.disconnected(account)
         self._streams.pop(account.pointer, None)
+        self._peers.pop(account.pointer, None)
         self._aside.pop(c.purple_quick.purple_account_get_connection(account.pointer) or 0, None)
 
     def confirms(self, account: Account) -> bool:
@@ -90,14 +95,25 @@ class Xmpp(Protocol):
         return stream is not None and stream.enabled
 
     def send_im(self, account: Account, connection: int, message: OutgoingMessage) -> int:
-        """EINVAL for characters that XML cannot carry; a line ends in LF (XML 1.0 §2.11)."""
-        if NOT_XML.search(message.text) or NOT_XML.search(message.subject) or NOT_XML.search(message.language):
+        """EINVAL for characters that XML cannot carry; a line ends in LF (XML 1.0 §2.11).
+
+        Plain text goes past libpurple, which takes it for markup, copies each stanza for its own way to send it again,
+        and asks for an acknowledgement behind each.
+        """
+        if any(NOT_XML.search(part) for part in (message.who, message.text, message.subject, message.language) if part):
             return EINVAL
         if "\r" in message.text:
             message = replace(message, text=message.text.replace("\r\n", "\n").replace("\r", "\n"))
+        stream = self._streams.get(account.pointer)
+        if stream is not None and stream.enabled and not message.html:
+            peers = self._peers.get(account.pointer)
+            peer = peers.get(bare(message.who), NO_PEER) if peers else NO_PEER
+            self._aside.setdefault(connection, []).append(messages.stanza(message, peer))
+            stream.sent_past_libpurple(message.ident)
+            return 0
         self._outgoing, self._putting_aside = message, self.confirms(account)
         try:
-            return self._send_plainly(connection, message.who.encode(), message.html.encode(), c.PURPLE_MESSAGE_SEND)
+            return self._send_plainly(connection, message.who.encode(), message.markup, c.PURPLE_MESSAGE_SEND)
         finally:
             self._outgoing, self._putting_aside = None, False
 
@@ -207,11 +223,13 @@ class Xmpp(Protocol):
         elif name == b"failed":
             del self._streams[pointer]
         elif name == b"a":
-            self._acknowledged(account_at(pointer), stream, xmlnode.attribute(node, b"h"))
+            self._acknowledged(account_at(pointer), stream, node)
 
-    def _acknowledged(self, account: Account | None, stream: Stream, h: str) -> None:
+    def _acknowledged(self, account: Account | None, stream: Stream, node: int) -> None:
+        h = xmlnode.attribute(node, b"h")
         if account and h.isdecimal():
             idents = stream.acknowledge(int(h))
+            xmlnode.set_attribute(node, b"h", str(stream.for_libpurple))
             if idents:
                 self._events.messages_acknowledged(account, idents)
 
@@ -232,8 +250,16 @@ class Xmpp(Protocol):
             self._copied(account, me, *copy)
             return 1
         self._incoming = messages.read(node)
+        if self._incoming.text is not None:
+            self._remember_peer(account, self._incoming)
         self._noticed(account, self._incoming)
         return 0
+
+    def _remember_peer(self, account: Account, message: Message) -> None:
+        peers = self._peers.setdefault(account.pointer, {})
+        if len(peers) >= MOST_PEERS:
+            peers.clear()
+        peers[bare(message.sender)] = Peer(message.thread, bool(message.chat_state))
 
     def _failed(self, account: Account, ident: str, who: str, node: int) -> None:
         """RFC 6120 §8.3; what fails that the application did not send (chat states, receipts) is not told."""

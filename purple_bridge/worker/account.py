@@ -22,7 +22,6 @@ from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
 from purple_bridge.libpurple.protocol import OutgoingMessage
-from purple_bridge.libpurple.text import escape
 from purple_bridge.meter import Family
 from purple_bridge.ownership import plugin_of
 from purple_bridge.presence import PRIMITIVE_OF_SHOW, Presence, Show, most_available
@@ -433,7 +432,7 @@ class OwnedAccount:
         return purple.put(
             OutgoingMessage(
                 who=message.contact,
-                html=message.html or escape(message.text),
+                html=message.html,
                 text=message.text,
                 ident=message.ident,
                 wants_receipt="positive-delivery" in message.wants,
