@@ -220,6 +220,7 @@ Command = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)
+_message_decoder = msgspec.msgpack.Decoder(SendMessage)
 
 
 def encode(command: Command) -> bytes:
@@ -230,3 +231,8 @@ def decode(frame: bytes) -> Command:
     """Raises msgspec.DecodeError or ValidationError for what ``encode`` did not make."""
     command: Command = _decoder.decode(frame)
     return command
+
+
+def decode_message(frame: bytes) -> SendMessage:
+    """Of one that is known to be a message; raises as ``decode`` does."""
+    return _message_decoder.decode(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -69,6 +70,7 @@ class Runtime:
         metrics.serve_from(self.settings.state_dir)
         self.functions = PurpleFunctions(ksr, self.settings, self._shared, own)
         app_python3.on_child_init(self._child_init)
+        _share_objects()
 
     def live_settings(self) -> LiveSettings:
         return LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
@@ -87,6 +89,12 @@ class Runtime:
         keep_state = app_python3.let_threads_run(self._native_threads)
         logger.info("libpurple is up")
         return keep_state
+
+
+def _share_objects() -> None:
+    """All that is there lives as long as Kamailio: the collector of each process would write to it, and so copy it."""
+    gc.collect()
+    gc.freeze()
 
 
 def live_settings() -> LiveSettings:

@@ -18,7 +18,7 @@ import msgspec
 from purple_bridge import im_errors, logs, metrics
 from purple_bridge.addresses import SipAddress
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
-from purple_bridge.commands import Delivered, SendMessage, Typing
+from purple_bridge.commands import Delivered, SendMessage, Typing, decode_message, encode
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import escape
@@ -54,7 +54,7 @@ class Messages:
     ) -> None:
         self.settings, self._postman, self._with_address = settings, postman, with_address
         self._meter = meter or Meter.detached()
-        self._sent: OrderedDict[str, SendMessage] = OrderedDict()
+        self._sent: OrderedDict[str, bytes] = OrderedDict()  # encoded, that is half as large
         self._reads_cpim: set[str] = set()
         self._writing: PhoneTypist[tuple[OwnedAccount, str]] = PhoneTypist(self._tell_contact)
 
@@ -82,14 +82,14 @@ class Messages:
     # ------------------------------------------------------------ what became of them
     def handed_over(self, message: SendMessage) -> None:
         """From now on its receipt or an error may come: also before the server's acknowledgement, or long after it."""
-        self._sent[message.ident] = msgspec.structs.replace(message, text="", html="")
+        self._sent[message.ident] = encode(msgspec.structs.replace(message, text="", html=""))
         if len(self._sent) > MOST_REMEMBERED:
             self._sent.popitem(last=False)
 
     def failed(self, account: OwnedAccount, ident: str, who: str, condition: str, text: str) -> None:
         """The IM network refused a message, before or after it acknowledged it."""
         remembered = self._sent.pop(ident, None)
-        message = next(iter(account.acknowledged([ident])), remembered)
+        message = next(iter(account.acknowledged([ident])), decode_message(remembered) if remembered else None)
         account.pump()
         if message is None:
             logger.info("account %s %s: not delivered to %s: %s %s", account.label, ident, who, condition, text)
@@ -103,7 +103,8 @@ class Messages:
 
     def receipt(self, account: OwnedAccount, who: str, ident: str) -> None:
         """RFC 5438 §7.2.1.1: the phone that asked for it learns, once, that the contact has the message."""
-        message = self._sent.get(ident)
+        remembered = self._sent.get(ident)
+        message = decode_message(remembered) if remembered else None
         if message is None or account.contact_key(message.contact) != account.contact_key(who):
             return
         del self._sent[ident]
