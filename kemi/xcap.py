@@ -27,6 +27,7 @@ ROOT = "/xcap-root/"
 SUBSCRIBERS = "subscriber"
 DATABASE = "xcap"  # the name of the connection in kamailio.cfg
 MAX_DOCUMENT = 200_000  # octets; with its headers a request must fit into tcp_rd_buf_size
+MAX_DOCUMENTS = 50  # of one user
 MAX_PATH = 255  # characters of a document's path that xcap_server and the table take
 METHODS = ("GET", "PUT", "DELETE")
 XML_TYPES = ("application/xml", "text/xml")
@@ -234,6 +235,8 @@ def _put(target: Target, document: str | None, _stored: object) -> bool:
         except NotPossible as error:
             raise Refused(409, "Conflict", error.condition) from None
         body = changed.decode()
+    elif document is None and _count_documents(target) >= MAX_DOCUMENTS:
+        raise Refused(409, "Conflict", "constraint-failure")
     _check_document(target, body)
     return _store(target, body)
 
@@ -339,6 +342,11 @@ def _stored(target: Target) -> tuple[str, str] | None:
     """ETag and text of the document in the table, None without one."""
     found = _row("etag, doc", "xcap", doc_uri=target.path)
     return (found[0], found[1]) if found else None
+
+
+def _count_documents(target: Target) -> int:
+    row = _row("COUNT(*)", "xcap", username=target.user, domain=target.domain)
+    return int(row[0]) if row else 0
 
 
 def _row(columns: str, table: str, **where: str) -> list[str] | None:

@@ -12,10 +12,13 @@
 ``├─ IntervalTooBrief``     423, a publication that would end at once
 ``├─ BodyTooLarge``         413
 ``└─ Overloaded``           503 with Retry-After, a worker's queue is full or its libpurple is down
+``   └─ TooFast``           503 with Retry-After, more than a parameter allows
 ``ConfigurationError``      a parameter is wrong: stops the start, names the parameter
 """
 
 from __future__ import annotations
+
+import math
 
 
 class GatewayError(Exception):
@@ -74,6 +77,15 @@ class NoDialog(GatewayError):
 class Overloaded(GatewayError):
     status = 503
     retry_after = 2
+
+
+class TooFast(Overloaded):
+    """RFC 3261 §21.5.4; not 429, which in SIP asks for the identity of a referrer (RFC 3892 §5)."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        """``seconds``: until the next one may come."""
+        super().__init__(text)
+        self.retry_after = max(1, math.ceil(seconds))
 
 
 class ConfigurationError(Exception):

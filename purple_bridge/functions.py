@@ -64,16 +64,18 @@ from purple_bridge.errors import (
     NoDialog,
     NotOnline,
     Overloaded,
+    TooFast,
     UnsupportedBody,
     UnsupportedEncoding,
 )
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.live import LiveSettings
 from purple_bridge.meter import Meter
-from purple_bridge.metrics import MESSAGES, REFUSALS, SIP_TO_IM, Outcome
+from purple_bridge.metrics import LIMITED, MESSAGES, REFUSALS, SIP_TO_IM, Outcome
 from purple_bridge.ownership import owner_of
 from purple_bridge.presence import OFFLINE, Presence
 from purple_bridge.queued import QueueWriter
+from purple_bridge.rates import BURST_SECONDS
 from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
 
@@ -90,6 +92,7 @@ MIN_EXPIRES = (
 _ETAG = re.compile(r".*\.[0-9]{1,9}")  # how Kamailio's presence server ends its own (presence/presentity.c)
 PIDF_TYPE = "application/pidf+xml"
 LOCATION = "location"  # usrloc's table, as every kamailio.cfg calls it
+MOST_WATCHES = 5000  # subscriptions that a user begins in an hour, which is the longest that one lasts
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written,
 TURN_SECONDS = 2.0  # and so long for another one that handles the same request
 MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
@@ -162,6 +165,7 @@ class PurpleFunctions:
         self._channels, self._board = shared.channels, shared.board
         self._accepted = shared.accepted
         self._kept_users = shared.kept_users
+        self._rates = shared.rates
         self._own_sockets = own_sockets
         self._mapping: Mapping | None = None
         self._prepared = (
@@ -349,6 +353,7 @@ class PurpleFunctions:
         writer, target = _parsed(sender), _parsed(destination)
         contacts = self._contacts(target)
         if not contacts:
+            self._limit_user(writer)
             raise NoContact(f"{target.uri} is no IM contact")
         rows = [self._rows(writer)]
         if self._settings.gateway.contact_of(target) is None:
@@ -386,6 +391,7 @@ class PurpleFunctions:
                 turn.release()
 
     def _take_new(self, ways: _Ways, headers: _Headers, mark: bytes) -> None:
+        self._limit_user(ways.sender)
         body = content.decompressed(self._body(), headers.content_encoding)
         said = incoming.read(headers.content_type or None, body)
         if not ways.routes:
@@ -402,6 +408,9 @@ class PurpleFunctions:
         settings = self._settings
         seconds = min(_expires(headers.expires, settings.queue_ttl), settings.queue_ttl)
         account, contact, way = self._best(ways.enabled, may_wait=seconds > 0)
+        if settings.account_rate:
+            key = f"account {account.protocol} {account.ext_user}"
+            self._limit("account_out", key, settings.account_rate)
         message = SendMessage(
             id=self._numbers.next(),
             protocol=account.protocol,
@@ -498,6 +507,7 @@ class PurpleFunctions:
         return pidf.parse(body, kind.parameters.get("charset"))
 
     def _check_publish(self) -> None:
+        self._limit_user(_parsed(self._text("$fu")))
         if self._event() == "presence":
             if 0 < self._expires() < MIN_EXPIRES:
                 raise IntervalTooBrief("Interval Too Brief")
@@ -595,9 +605,12 @@ class PurpleFunctions:
     def _check_watcher(self) -> None:
         """The presence server writes a new dialog down within 10 s (``db_update_period``): until then it is a mark."""
         call_id, from_tag, to_tag = (self._text(name) for name in ("$ci", "$ft", "$tt"))
-        watcher = _parsed(self._text("$fu")).key
+        user = _parsed(self._text("$fu"))
+        self._limit_user(user)
+        watcher = user.key
         mark = fingerprint(call_id, f"SUBSCRIBE {watcher}", from_tag)
         if not to_tag:
+            self._limit("watches", f"watches {watcher}", MOST_WATCHES, 3600.0)
             self._accepted.add(mark)
             return
         found = self._in_database(lambda: presence_server.watcher_of(self._engine, call_id, to_tag, from_tag))
@@ -693,6 +706,19 @@ class PurpleFunctions:
         elif auid.endswith("pres-rules") and method != "GET":
             for row in self._rows(user):
                 self._hand_over(row, RulesChanged(spec_of(row), user.uri))
+
+    # ------------------------------------------------------------ rates
+    def _limit_user(self, user: SipAddress) -> None:
+        """Raises TooFast. A retransmission is known before, and counts as nothing."""
+        if rate := self._settings.user_rate:
+            self._limit("user", f"user {user.key}", rate)
+
+    def _limit(self, limit: str, key: str, rate: int, seconds: float = 1.0) -> None:
+        """``rate``: in so many ``seconds``. Raises TooFast."""
+        wait = self._rates.take(key, rate / seconds, max(BURST_SECONDS, seconds))
+        if wait:
+            self._meter.count(LIMITED, limit)
+            raise TooFast(f"Too many requests: at most {rate} in {seconds:.0f} s", wait)
 
     # ------------------------------------------------------------ helpers
     def _hand_over(self, account: Row, command: Command) -> None:

@@ -74,6 +74,12 @@ LATENCY = Family(
     SECONDS,
 )
 REFUSALS = Family("purple_refusals_total", COUNTER, ("status",), "Requests that KSR.purple has refused, by SIP status.")
+LIMITED = Family(
+    "purple_limited_total",
+    COUNTER,
+    ("limit",),
+    "What was refused for being too much; docs/metrics.md lists the limits.",
+)
 PRESENCE = Family(
     "purple_presence_total",
     COUNTER,
@@ -128,7 +134,19 @@ WORKERS = Family("purple_workers", GAUGE, (), "Processes that run libpurple.")
 COUNTED = {
     family.name: family
     for family in (
-        *(MESSAGES, LATENCY, REFUSALS, PRESENCE, SIGN_ONS, RECONNECTS, GIVEN_UP, DATABASE_ERRORS, ACCOUNTS, MAPPED),
+        *(
+            MESSAGES,
+            LATENCY,
+            REFUSALS,
+            LIMITED,
+            PRESENCE,
+            SIGN_ONS,
+            RECONNECTS,
+            GIVEN_UP,
+            DATABASE_ERRORS,
+            ACCOUNTS,
+            MAPPED,
+        ),
         *(WAITING, RPC_WAITING, QUEUE, QUEUE_AGE, SILO, SILO_AGE, LAG, LAG_MAX, SILENCE, BUILD, WORKERS),
     )
 }

@@ -24,6 +24,7 @@ THREE_DAYS = 259_200
 LONGEST_TTL = 365 * 86_400
 MAX_WORKERS = 64
 LONGEST_NUMBER = 10  # digits
+MOST_A_SECOND = 1_000_000
 LONGEST_SHOWN = 200  # characters
 
 Read = Callable[[str], Any]
@@ -50,6 +51,10 @@ class Settings:
     avatars: str = "off"
     log_level: str = "info"
     log_bodies: bool = False
+    user_rate: int = 0
+    account_rate: int = 0
+    contact_rate: int = 0
+    loop_limit: int = 20
     web: str = ""
     web_admins: frozenset[str] = frozenset()
 
@@ -161,7 +166,9 @@ def _check_loopback(name: str, text: str) -> None:
     except ValueError:
         is_loopback = False
     if not is_loopback:
-        raise ConfigurationError(f"purple.{name} is {text!r}: it must be an address of loopback, such as 127.0.0.1:5059")
+        raise ConfigurationError(
+            f"purple.{name} is {text!r}: it must be an address of loopback, such as 127.0.0.1:5059"
+        )
 
 
 # Those that Kamailio's `cfg.set` changes at run time, each with what makes its value, or raises ConfigurationError.
@@ -174,4 +181,8 @@ AT_RUN_TIME: dict[str, Callable[[Read], Any]] = {
     "log_level": lambda read: _choice(read, "log_level", LOG_LEVELS, "info"),
     "log_bodies": lambda read: _number(read, "log_bodies", 0, 1, 0) == 1,
     "web_admins": lambda read: _users(read, "web_admins"),
+    "user_rate": lambda read: _number(read, "user_rate", 0, MOST_A_SECOND, 0),
+    "account_rate": lambda read: _number(read, "account_rate", 0, MOST_A_SECOND, 0),
+    "contact_rate": lambda read: _number(read, "contact_rate", 0, MOST_A_SECOND, 0),
+    "loop_limit": lambda read: _number(read, "loop_limit", 0, 1000, 20),
 }

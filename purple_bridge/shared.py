@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 
 from purple_bridge.accepted import Accepted
@@ -9,6 +10,7 @@ from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.live import LiveMemory
+from purple_bridge.rates import Buckets, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Shared:
     accepted: Accepted
     kept_users: KeptUsers
     live: LiveMemory = field(default_factory=LiveMemory)
+    rates: Buckets = field(default_factory=lambda: Buckets(mmap.mmap(-1, size())))
 
     @classmethod
     def make(cls, workers: int) -> Shared:

@@ -24,7 +24,9 @@ PURE = (
     "digest",
     "errors",
     "im_errors",
+    "loop_breaker",
     "presence",
+    "rates",
     "row_files",
     "sign_on_errors",
     "sip_headers",
@@ -82,6 +84,8 @@ MAY_IMPORT = {
     "metrics": ("meter",),
     "logs": ("errors",),
     "live": ("errors", "logs", "settings"),
+    "rates": (),
+    "loop_breaker": (),
     "installer": ("errors", "launcher.environment"),
     # of one worker: each knows less than those below it
     "worker.wanted": ("presence",),

@@ -27,7 +27,10 @@ STRINGS = (
     "rpc_socket",
     "internal",
 )
-NUMBERS = ("httpProxy_port", "workers", "queue_ttl", "log_bodies", "auth")
+NUMBERS = (
+    *("httpProxy_port", "workers", "queue_ttl", "log_bodies", "auth"),
+    *("user_rate", "account_rate", "contact_rate", "loop_limit"),
+)
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "web", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)

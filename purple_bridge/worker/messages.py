@@ -16,14 +16,16 @@ from functools import lru_cache
 import msgspec
 
 from purple_bridge import im_errors, logs, metrics
-from purple_bridge.addresses import SipAddress
+from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
 from purple_bridge.commands import Delivered, SendMessage, Typing, decode_message, encode
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import escape
+from purple_bridge.loop_breaker import LoopBreaker
 from purple_bridge.meter import Meter
 from purple_bridge.metrics import Outcome
+from purple_bridge.rates import Buckets, size
 from purple_bridge.settings import Settings
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman, new_token
@@ -33,6 +35,15 @@ logger = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 20_000  # messages sent lately, whose receipt or error may still come
 OWN_MARK = "(sent by you) "
+TELL_AGAIN = 60.0  # seconds, where a refusal is a message of its own
+MOST_TOLD = 4096
+
+# why what an IM contact writes is not taken: (condition of RFC 6120 §8.3.3, words for him)
+TURNED_AWAY = {
+    "account_in": ("resource-constraint", "too many messages to this user at the moment; try again later"),
+    "contact": ("resource-constraint", "too many messages of yours at the moment; try again later"),
+    "loop": ("policy-violation", "the same messages go to and fro between two programs: stopped"),
+}
 
 WithAddress = Callable[[OwnedAccount, str, Callable[[SipAddress], None]], None]
 
@@ -54,15 +65,23 @@ class Messages:
     ) -> None:
         self.settings, self._postman, self._with_address = settings, postman, with_address
         self._meter = meter or Meter.detached()
+        self._loops = LoopBreaker(settings.loop_limit)
+        self._rates = Buckets(bytearray(size()))
+        self._told: dict[tuple[str, str], float] = {}
         self._sent: OrderedDict[str, bytes] = OrderedDict()  # encoded, that is half as large
         self._reads_cpim: set[str] = set()
         self._writing: PhoneTypist[tuple[OwnedAccount, str]] = PhoneTypist(self._tell_contact)
+
+    def follow(self, settings: Settings) -> None:
+        """Parameters have changed."""
+        self.settings, self._loops.limit = settings, settings.loop_limit
 
     # ------------------------------------------------------------ from phones
     def send(self, account: OwnedAccount, message: SendMessage) -> None:
         if message.cpim:
             self._reads_cpim.add(message.sip_user)
         self._writing.wrote((account, message.contact))
+        self._loops.sent((account.label, account.contact_key(message.contact)), message.text)
         account.send(message)
 
     def typing(self, account: OwnedAccount, command: Typing) -> None:
@@ -97,6 +116,10 @@ class Messages:
             self.count(message, Outcome.FAILED)
             self.tell_failure(message, condition, text)
 
+    def limited(self, limit: str) -> None:
+        """For the metrics: something was too much."""
+        self._meter.count(metrics.LIMITED, limit)
+
     def count(self, message: SendMessage, outcome: Outcome) -> None:
         """For the metrics: what became of a message from a phone."""
         self._meter.count(metrics.MESSAGES, metrics.SIP_TO_IM, message.protocol, outcome)
@@ -126,6 +149,10 @@ class Messages:
             self._report(message, "failed")
             return
         words = f"Your message to {message.contact} was not delivered: {reason}"
+        pair = f"{message.protocol} {message.ext_user}", normalize_im_name(message.protocol, message.contact)
+        if not self._loops.came(pair, words):  # the phone answers what it is told
+            self.limited("loop")
+            return
         content_type, body = outgoing.text_body(words)
         self._notice(message, content_type, body)
 
@@ -162,7 +189,45 @@ class Messages:
                 return
         elif not message.flags & PURPLE_MESSAGE_RECV:
             return  # a bit set: SEND and REMOTE_SEND are echoes of the user's own messages
+        elif limit := self._limit_of(account, message):
+            return self._turn_away(account, message, limit)
         self._with_address(account, contact, lambda address: self._deliver(account, address, message))
+
+    def _limit_of(self, account: OwnedAccount, message: ReceivedMessage) -> str:
+        """Which limit the message is beyond, "": none."""
+        settings, label, contact = self.settings, account.label, account.contact_key(message.sender)
+        if settings.contact_rate and self._rates.take(f"{label} {contact}", settings.contact_rate):
+            return "contact"
+        if settings.account_rate and self._rates.take(label, settings.account_rate):
+            return "account_in"
+        text = message.html if message.text is None else message.text
+        return "" if self._loops.came((label, contact), text) else "loop"
+
+    def _turn_away(self, account: OwnedAccount, message: ReceivedMessage, limit: str) -> None:
+        """The contact is told, unless what it wrote is no person's; where that takes a message, not for each one."""
+        condition, words = TURNED_AWAY[limit]
+        self.limited(limit)
+        self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, account.protocol, Outcome.REFUSED)
+        first = self._is_first(account, message)
+        if first:
+            logger.warning("account %s: refused from %s: %s", account.label, message.sender, words)
+        if account.purple is None or not message.wants_error:
+            return
+        told = account.purple.send_error(message.sender, message.ident, condition, words)
+        if first and not told and limit != "loop":
+            text = f"Your message was not delivered: {words}"
+            account.purple.send_im(message.sender, escape(text), text=text, automatic=True)
+
+    def _is_first(self, account: OwnedAccount, message: ReceivedMessage) -> bool:
+        """Of those that the contact is refused, for a while."""
+        key, now = (account.label, account.contact_key(message.sender)), time.monotonic()
+        if now - self._told.get(key, -TELL_AGAIN) < TELL_AGAIN:
+            return False
+        self._told.pop(key, None)
+        self._told[key] = now
+        if len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return True
 
     def _deliver(self, account: OwnedAccount, sender: SipAddress, message: ReceivedMessage) -> None:
         text = markup.to_plain(message.html) if message.text is None else message.text

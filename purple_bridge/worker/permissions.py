@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 ASK_AGAIN = 86_400.0  # seconds after which a question that nobody answered is put again
 DATABASE_AGAIN = 10.0  # seconds
 MOST_OPEN = 10_000  # questions of one worker: contacts are strangers
+MOST_OF_ONE = 200  # of one account
+MOST_IN_WORDS = 20  # in an hour, to one account's users; the others are in presence.winfo alone
 
 Key = tuple[str, str, str]
 
@@ -60,7 +62,9 @@ class Permissions:
     # ------------------------------------------------------------ what contacts do
     def asked(self, account: OwnedAccount, request: AuthorizationRequest) -> None:
         """RFC 8048 §5.2.1"""
-        if len(self._open) >= MOST_OPEN:
+        of_account = sum(question.account is account for question in self._open.values())
+        if len(self._open) >= MOST_OPEN or of_account >= MOST_OF_ONE:
+            self._messages.limited("questions")
             logger.error("account %s: too many open questions, %s is refused", account.label, request.who)
             request.deny()
             return
@@ -122,9 +126,16 @@ class Permissions:
         elif self.policy == "deny":
             self._decide(key, question, False)
         elif time.time() - self._asked.get(key, 0.0) > ASK_AGAIN:
+            if self._in_the_last_hour(account) >= MOST_IN_WORDS:
+                self._messages.limited("questions")
+                return
             self._remember(key)
             words = f"{contact} asks to see when you are online. Answer yes or no."
             self._messages.say(account, question.address, words)
+
+    def _in_the_last_hour(self, account: OwnedAccount) -> int:
+        since, names = time.time() - 3600.0, (account.protocol, account.ext_user)
+        return sum(at > since and key[:2] == names for key, at in self._asked.items())
 
     def _remember(self, key: Key) -> None:
         """The oldest go first: contacts are strangers, and may be many."""

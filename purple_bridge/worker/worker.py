@@ -166,7 +166,7 @@ class Worker:
         """Kamailio's cfg.set: all parts of this worker follow."""
         self._settings = settings
         follow(settings.log_level, settings.log_bodies)
-        self._messages.settings = settings
+        self._messages.follow(settings)
         self._permissions.policy = settings.authorize
         self._avatars.mode = settings.avatars
         self._backlog.follow(settings.queue == "always")
