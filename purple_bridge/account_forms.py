@@ -55,7 +55,7 @@ def option_value(option: Option, text: str) -> OptionValue | None:
     """In the type that is declared; None for what is the default, which need not be stored."""
     if not text.strip() and option.kind != "bool":
         return None
-    from purple_bridge.libpurple.plugins import convert  # noqa: PLC0415 - loads libpurple
+    from purple_bridge.gateway_options import convert  # noqa: PLC0415 - loads libpurple
 
     value = convert(option, text.strip())
     if option.kind == "int" and not -LARGEST_NUMBER <= int(value) <= LARGEST_NUMBER:

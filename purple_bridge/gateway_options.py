@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from purple_bridge.libpurple.plugins import Option, convert, installed_protocols
+from purple_bridge.encryption import IRC, XMPP, Promise, promise_of
+from purple_bridge.libpurple import plugins
+from purple_bridge.libpurple.certificate_check import parse_pins
+from purple_bridge.libpurple.plugins import Option, installed_protocols
 from purple_bridge.ownership import plugin_of
 
 TYPING = Option("typing", "Typing notices, both ways", "bool", True)
 ENABLED = Option("enabled", "The account may be online", "bool", True)
-GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED)}
+TLS_PIN = Option("tls_pin", "Keys the server may have (sha256:…)", "string", "")
+TLS_NAME = Option("tls_name", "Another name in the server's certificate", "string", "")
+GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED, TLS_PIN, TLS_NAME)}
 GTALK, GTALK_SERVER = "gtalk", "talk.google.com"  # the old module's name for XMPP at Google
 
+Options = Mapping[str, bool | int | str]
 
-def for_libpurple(protocol: str, given: Mapping[str, bool | int | str]) -> list[tuple[str, bool | int | str]]:
+
+def convert(option: Option, value: object) -> bool | int | str:
+    """``value`` (as JSON or text) in the type the option declares; ValueError says what is expected."""
+    converted = plugins.convert(option, value)
+    if option.name == TLS_PIN.name:
+        parse_pins(str(converted))
+    return converted
+
+
+def for_libpurple(protocol: str, given: Options) -> list[tuple[str, bool | int | str]]:
     """The options for libpurple, which runs, in the types the plugin declares; ValueError names a wrong one.
 
     ``protocol``: as in a row, so also ``gtalk``; ``given``: the options of the row.
@@ -30,3 +45,19 @@ def for_libpurple(protocol: str, given: Mapping[str, bool | int | str]) -> list[
         raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
     converted = [(name, convert(declared[name], value)) for name, value in options.items()]
     return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
+
+
+def server_of(protocol: str, given: Options) -> tuple[frozenset[str], str]:
+    """Which keys the account's server may have, none for any, and the name in its certificate, "" for the usual one.
+
+    ValueError where that could not be kept: better no connection than one that its owner thinks is pinned.
+    """
+    pins = parse_pins(str(given.get(TLS_PIN.name, "")))
+    name = str(given.get(TLS_NAME.name, "")).strip()
+    option = TLS_PIN.name if pins else TLS_NAME.name if name else ""
+    if option and (plugin_of(protocol) not in (XMPP, IRC) or given.get("bosh_url")):
+        raise ValueError(f"{option} is for prpl-jabber, without bosh_url, and prpl-irc")
+    if option and promise_of(protocol, given) is not Promise.ALWAYS:
+        encrypt = "ssl=true" if plugin_of(protocol) == IRC else "connection_security=require_tls"
+        raise ValueError(f"{option} is of no use without encryption: set {encrypt}")
+    return pins, name

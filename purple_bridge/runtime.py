@@ -57,6 +57,7 @@ class Runtime:
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
         _check_database(self.settings)
+        _check_authorities(self.settings)
         _announce(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)
@@ -125,7 +126,7 @@ def _announce(settings: Settings) -> None:
     names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web")
     values = {name: str(getattr(settings, name)) for name in names}
     proxy = {"httpProxy_host": settings.http_proxy_host, "httpProxy_port": str(settings.http_proxy_port)}
-    place = {"run_dir": str(state.run), "log_file": logs.file_of()}
+    place = {"run_dir": str(state.run), "log_file": logs.file_of(), "ca_dir": settings.ca_dir}
     own = {**values, **proxy, **place, "gateway_domain": settings.gateway.domain}
     state.write_settings({**state.read_settings(), **own})
 
@@ -136,6 +137,11 @@ def _open_sockets(settings: Settings) -> list[socket.socket]:
         return [open_socket(settings.internal) for _ in range(settings.workers)]
     except OSError as error:
         raise ConfigurationError(f"purple.internal: {settings.internal}: {error.strerror or error}") from None
+
+
+def _check_authorities(settings: Settings) -> None:
+    if settings.ca_dir and not os.access(settings.ca_dir, os.R_OK | os.X_OK):
+        raise ConfigurationError(f"purple.ca_dir: {settings.ca_dir} is no directory that can be read")
 
 
 def _check_database(settings: Settings) -> None:

@@ -57,6 +57,7 @@ class Settings:
     loop_limit: int = 20
     web: str = ""
     web_admins: frozenset[str] = frozenset()
+    ca_dir: str = ""
 
 
 def read_settings(read: Read) -> Settings:
@@ -75,6 +76,7 @@ def read_settings(read: Read) -> Settings:
         state_dir=_text(read, "state_dir", default=STATE_DIR),
         rpc_socket=_text(read, "rpc_socket", default=RPC_SOCKET),
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
+        ca_dir=_text(read, "ca_dir", required=False, default=""),
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
         **{name: checked(read) for name, checked in AT_RUN_TIME.items()},
     )

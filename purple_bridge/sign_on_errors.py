@@ -26,20 +26,24 @@ REASONS = (
 )
 UNABLE = "Unable to connect"  # jabber.c
 SET_IT = "set it: purplectl account set SIP_USER PROTOCOL EXT_USER --password-stdin"
-TRUST_IT = (
-    "put the certificate of the authority that signed it into /usr/local/share/ca-certificates (NAME.crt) and run"
-    " update-ca-certificates"
-)
+PIN_IT = "if this is the server's key, as its operator says: --option tls_pin=sha256:…"
+TRUST_IT = f"put the certificate of its authority into the directory purple.ca_dir; or, {PIN_IT}"
 ADVICE = {
     "invalid-username": "write the account's name as the network has it, on XMPP USER@DOMAIN",
     "authentication-failed": f"if the password is wrong, {SET_IT}",
     "password-missing": SET_IT,
     "name-in-use": "another client has this name there: sign that one off, or use another name",
     "invalid-settings": "see the account's options: purplectl account list",
-    "certificate-expired": "the server's operator has to renew its certificate; see also this machine's clock",
+    "certificate-expired": f"the server's operator has to renew it; see also this machine's clock; or, {PIN_IT}",
     "certificate-not-yet-valid": "see this machine's clock",
-    "certificate-wrong-name": "the option connect_server, or the domain of the account, is not that of the server",
-    "certificate-self-signed": TRUST_IT,
+    "certificate-wrong-name": (
+        "see the domain of the account and the option connect_server; if the server is meant to have the other name:"
+        f" --option tls_name=NAME; or, {PIN_IT}"
+    ),
+    "certificate-wrong-fingerprint": (
+        "if its operator says that the server has a new key, change the option tls_pin; else somebody is in between"
+    ),
+    "certificate-self-signed": PIN_IT,
     "certificate-untrusted": TRUST_IT,
     "certificate": f"if the server is yours, {TRUST_IT}",
     "timeout": "see whether the server is up, and the option for the port: another service may listen there",
@@ -90,24 +94,13 @@ HINTS = (
     ),
 )
 
-_CERTIFICATE_QUESTION = re.compile(r"SSL Certificate Verification: Accept certificate for [^?]*\?:? ?(.*)", re.DOTALL)
-
 
 def explain(reason: str, error: str, notices: list[str]) -> tuple[str, str, str]:
     """(reason, what happened, what to do); ``notices``: what libpurple would have shown or asked in a window."""
     error = " ".join(error.split()).rstrip(".")
-    question = next((found[1] for notice in notices if (found := _CERTIFICATE_QUESTION.match(notice))), "")
-    if question and reason.startswith(("certificate", "encryption", "other", "network")):
-        kind = "certificate-self-signed" if "self-signed" in question else "certificate-untrusted"
-        return kind, " ".join(question.split()).rstrip("."), _advice_on_certificate(kind, question)
     if reason in ("other", "network") and notices:
         error = f"{error}: {' '.join(notices[-1].split()).rstrip('.')}"
     for pattern, kind, advice in HINTS:
-        if reason != "timeout" and re.search(pattern, error, re.IGNORECASE):
+        if not reason.startswith(("timeout", "certificate")) and re.search(pattern, error, re.IGNORECASE):
             return kind, error, advice
     return reason, error, ADVICE.get(reason, "")
-
-
-def _advice_on_certificate(kind: str, question: str) -> str:
-    claims = re.search(r'claims to be from "([^"]*)"', question)
-    return ADVICE["certificate-wrong-name"] + f"; if it is, {TRUST_IT}" if claims else ADVICE[kind]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO, cast
 
-from purple_bridge.gateway_options import for_libpurple
+from purple_bridge.gateway_options import for_libpurple, server_of
 from purple_bridge.libpurple import buddies, c, core, glib
 from purple_bridge.libpurple.accounts import Account, UnknownProtocol
 from purple_bridge.libpurple.core import Core
@@ -31,10 +31,10 @@ from purple_bridge.sign_on_errors import REASONS, UNABLE, explain
 XMPP, IRC = "prpl-jabber", "prpl-irc"
 LIST_SECONDS = 1.0  # after the sign-on, for the contact list
 SIGN_OFF_SECONDS = 0.2
+MOST_NAMES = 20  # of a certificate
 ALARM_SECONDS = 3.0  # after the time limit: the loop does not turn any more
 
 _TLS = re.compile(r"SSL version 3\.(\d+) using")
-_VERIFIED = re.compile(r"Successfully verified certificate for (\S+)")
 _ATTEMPT = re.compile(r"proxy: Connection attempt failed: (?:\[Errno -?\d+\] )?(.+)")
 
 
@@ -47,6 +47,7 @@ class Order:
     password: str | None
     options: dict[str, bool | int | str] = field(default_factory=dict)
     timeout: float = 60.0
+    ca_dir: str = ""  # as purple.ca_dir
     http_proxy: tuple[str, int] | None = None
 
 
@@ -56,7 +57,9 @@ class Result:
 
     ``detail``: ``reason`` (None, or a word that programs know), ``error`` (libpurple's own words), ``advice``,
     ``fatal`` (another try without a change is of no use), ``tls`` ("1.3", "" for none or unknown), ``certificate``
-    (whose was verified, ""), ``contacts`` (None: not told), ``name`` (as the network knows the account), ``steps``.
+    (whose it was verified to be, ""), ``pin`` (of the key that the server presented, as the option tls_pin has it, ""),
+    ``presented`` (what else its certificate says, None), ``contacts`` (None: not told), ``name`` (as the network knows
+    the account), ``steps``.
     """
 
     ok: bool
@@ -70,15 +73,13 @@ class Transcript(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.tls = self.certificate = ""
+        self.tls = ""
         self.attempt = ""  # why the last attempt to connect failed: prpl-jabber does not tell
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if found := _TLS.search(text):
             self.tls = f"1.{int(found[1]) - 1}"  # RFC 8446 §5.1: TLS 1.x has the number 3.(x+1)
-        elif found := _VERIFIED.search(text):
-            self.certificate = found[1]
         elif found := _ATTEMPT.search(text):
             self.attempt = found[1]
 
@@ -109,6 +110,8 @@ class Trial:
         self._core.start()
         if self._order.http_proxy:
             self._core.use_http_proxy(*self._order.http_proxy)
+        if self._order.ca_dir:
+            self._core.trust_authorities(self._order.ca_dir)
         self._loop = MainLoop()
 
     def run(self) -> Result:
@@ -129,6 +132,7 @@ class Trial:
             raise ValueError("the account has no password")
         for name, value in for_libpurple(order.protocol, order.options):
             account.set_option(name, value)
+        account.pins, account.server_name = server_of(order.protocol, order.options)
         account.unseen = True
         account.connect(order.password)
         account.set_status(buddies.AVAILABLE, "")
@@ -193,7 +197,7 @@ class Trial:
     def _success(self, account: Account) -> Result:
         seconds = round(self._seconds or 0.0, 2)
         contacts, name = len(account.roster()), _display_name(account)
-        facts = [_encryption(self._transcript), f"{contacts} contact{'' if contacts == 1 else 's'}"]
+        facts = [_encryption(self._transcript, account), f"{contacts} contact{'' if contacts == 1 else 's'}"]
         if other := _other_name(account, name):
             facts.append(f"as {other}, because the name is in use")
         text = f"online after {seconds:.1f} s: {', '.join(facts)}"
@@ -211,16 +215,38 @@ class Trial:
     def _detail(self, **known: Any) -> dict[str, Any]:
         transcript = self._transcript
         empty = {"reason": None, "error": "", "advice": "", "fatal": False, "contacts": None, "name": ""}
-        seen = {"tls": transcript.tls, "certificate": transcript.certificate, "steps": self._steps}
+        seen = {"tls": transcript.tls, "steps": self._steps, **_certificate(self._account)}
         return empty | seen | known
 
 
-def _encryption(transcript: Transcript) -> str:
-    if not transcript.tls and not transcript.certificate:
+def _encryption(transcript: Transcript, account: Account) -> str:
+    taken = account.encryption
+    if not transcript.tls and taken is None:
         return "not encrypted"
     version = f"TLS {transcript.tls}" if transcript.tls else "TLS"
-    verified = f"certificate of {transcript.certificate} verified" if transcript.certificate else "certificate unknown"
-    return f"{version}, {verified}"
+    if taken is None:
+        return f"{version}, certificate unknown"
+    if taken.pinned:
+        return f"{version}, the key is pinned"
+    return f"{version}, certificate of {taken.name} verified"
+
+
+def _certificate(account: Account | None) -> dict[str, Any]:
+    """What the server has presented, whether it was taken or not; to be compared, and pinned."""
+    taken = account.encryption if account is not None else None
+    shown = taken.presented if taken is not None else None
+    if taken is None or shown is None:
+        return {"certificate": "", "pin": "", "presented": None}
+    accepted = taken.name if taken.refusal is None else ""
+    presented = {
+        "names": sorted(shown.names)[:MOST_NAMES],
+        "subject": shown.subject,
+        "issuer": shown.issuer,
+        "not_before": shown.not_before.isoformat(),
+        "not_after": shown.not_after.isoformat(),
+        "sha256": shown.sha256,
+    }
+    return {"certificate": accepted, "pin": shown.pin, "presented": presented}
 
 
 def _display_name(account: Account) -> str:

@@ -37,6 +37,7 @@ EXAMPLES = {
     "loop_limit": "20",
     "web": '"127.0.0.1:8080"',
     "web_admins": '"sip:admin@example.org"',
+    "ca_dir": '"/etc/kamailio-purple/authorities"',
     "state_dir": '"/var/lib/kamailio-purple"',
     "rpc_socket": '"/run/kamailio/purple-rpc.sock"',
     "internal": '"127.0.0.1:5059"',

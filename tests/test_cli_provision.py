@@ -276,12 +276,16 @@ def test_options_have_the_declared_type(text: str, value: object, purplectl: Pur
     ("protocol", "option", "error"),
     [
         ("prpl-nothing", "port=1", "no protocol 'prpl-nothing'; there are: prpl-irc, prpl-jabber, gtalk"),
-        (JABBER, "prot=1", "auth_plain_in_clear, connect_server, connection_security, enabled, port, typing"),
+        (
+            JABBER,
+            "prot=1",
+            "auth_plain_in_clear, connect_server, connection_security, enabled, port, tls_name, tls_pin, typing",
+        ),
         (JABBER, "port", "write NAME=VALUE"),
         (JABBER, "port=many", "takes a number"),
         (JABBER, "auth_plain_in_clear=perhaps", "takes true or false"),
         (JABBER, "connection_security=none", "is one of require_tls, opportunistic_tls"),
-        ("prpl-irc", "connect_server=x", "there are: enabled, port, typing"),
+        ("prpl-irc", "connect_server=x", "there are: enabled, port, tls_name, tls_pin, typing"),
     ],
 )
 def test_what_the_plugin_does_not_declare(protocol: str, option: str, error: str, purplectl: Purplectl) -> None:

@@ -200,12 +200,18 @@ def test_what_the_server_refuses(prosody: Prosody, account_test: AccountTest) ->
 
 def test_a_certificate_that_is_not_trusted(tmp_path: Path, account_test: AccountTest) -> None:
     with Prosody(tmp_path / "prosody", {"alice": PASSWORD}, tls=True) as server:
-        reason, text = account_test.reason(xmpp("alice", server.port, connect_server="localhost"))
-        assert reason == "certificate-untrusted"
-        assert "update-ca-certificates" in text
-        reason, text = account_test.reason(xmpp("alice", server.port))
-        assert 'claims to be from "localhost"' in text
-        assert "connect_server" in text
+        result = account_test.result(xmpp("alice", server.port, connection_security="require_tls"))
+        assert result["detail"]["reason"] == "certificate-untrusted"
+        assert "purple.ca_dir" in result["text"]
+        pin, presented = result["detail"]["pin"], result["detail"]["presented"]
+        assert f"its key is {pin}; " in result["text"]
+        assert (presented["names"], presented["issuer"]) == (["localhost"], "CN=Test CA")
+        pinned = account_test.result(xmpp("alice", server.port, connection_security="require_tls", tls_pin=pin))
+        assert ": TLS 1.3, the key is pinned, 0 contacts" in pinned["text"]
+        other = xmpp("alice", server.port, connection_security="require_tls", tls_pin=f"sha256:{'0' * 64}")
+        reason, text = account_test.reason(other)
+        assert reason == "certificate-wrong-fingerprint"
+        assert "somebody is in between" in text
 
 
 def test_nobody_there(account_test: AccountTest) -> None:
@@ -371,12 +377,7 @@ def test_a_stored_account(prosody: Prosody, tmp_path: Path) -> None:
         ("network", "Unable to connect: Connection timed out", [], "unreachable"),
         ("network", "Server closed the connection", [], "closed"),
         ("certificate-expired", "SSL peer presented an invalid certificate", [], "certificate-expired"),
-        (
-            "certificate",
-            "SSL peer presented an invalid certificate",
-            ["SSL Certificate Verification: Accept certificate for x?: The certificate for x is self-signed."],
-            "certificate-self-signed",
-        ),
+        ("certificate-self-signed", "its issuer is not known, it is refused", [], "certificate-self-signed"),
         ("other", "The connection ended", ["Enter password for x (XMPP)"], "password-missing"),
         ("timeout", "The server did not answer within 2 s (last: Resolving)", [], "timeout"),
         ("name-in-use", "You have signed on from another location", [], "name-in-use"),

@@ -107,7 +107,7 @@ def _parse_option(protocol: Protocol, text: str) -> tuple[str, OptionValue]:
 
 def convert_option(protocol: Protocol, name: str, value: object) -> OptionValue:
     """The value of an option in the type that the plugin declares; UsageError says what is expected."""
-    from purple_bridge.libpurple.plugins import convert  # noqa: PLC0415 - loads libpurple
+    from purple_bridge.gateway_options import convert  # noqa: PLC0415 - loads libpurple
 
     declared = _declared(protocol)
     option = declared.get(name)

@@ -17,7 +17,9 @@ from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher import preflight
+from purple_bridge.launcher.authorities import check_authorities
 from purple_bridge.launcher.certificates import check_certificate, check_readable
+from purple_bridge.launcher.connections import check_connections
 from purple_bridge.launcher.environment import default_config, default_state_dir
 from purple_bridge.launcher.listeners import is_ip_address
 from purple_bridge.launcher.preflight import Finding
@@ -56,6 +58,10 @@ def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
     yield _config()
     yield from _database(url, last.get("db_table") or PURPLEMAP)
     yield from _certificate(state, last)
+    if last.get("ca_dir"):
+        yield from check_authorities(Path(last["ca_dir"]))
+    if not _is_missing(url):
+        yield from check_connections(url, last.get("db_table") or PURPLEMAP)
     yield from preflight.check_permissions(state.path, _private_files(state, url))
 
 
@@ -86,11 +92,16 @@ def _config() -> Finding:
 
 def _database(url: str, table: str) -> Iterator[Finding]:
     """An SQLite file that is missing is no mistake: the first run makes it."""
-    path = _sqlite_file(url)
-    if path is not None and not path.exists():
+    if _is_missing(url):
         yield Finding("warn", "database", f"{redacted(url)} does not exist yet; purplectl run makes it")
         return
     yield from preflight.check_database(url, table)
+
+
+def _is_missing(url: str) -> bool:
+    """An SQLite file that is not there."""
+    path = _sqlite_file(url)
+    return path is not None and not path.exists()
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -91,6 +91,13 @@ def http_proxy(given: Given) -> tuple[str, int] | None:
     return (host, int(port)) if host and port.isdecimal() else None
 
 
+def ca_dir(given: Given) -> str:
+    """``purple.ca_dir``; "" for none."""
+    config = _config(given.config)
+    saved = _saved(given.state_dir or Path(config.get("state_dir") or default_state_dir()))
+    return saved.get("ca_dir") or config.get("ca_dir") or ""
+
+
 def _saved(state_dir: Path) -> dict[str, str]:
     path = state_dir / SETTINGS_FILE
     text = _read(path)

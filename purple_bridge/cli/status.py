@@ -19,9 +19,10 @@ from purple_bridge.cli.options import Settings, database_options, json_option, o
 from purple_bridge.control_client import ask
 from purple_bridge.db.account import Account
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.encryption import in_words
 
-COLUMNS = ("SIP USER", "PROTOCOL", "ACCOUNT", "STATE", "SINCE", "WORKER", "RETRIES", "QUEUED", "LAST ERROR")
-FIELDS = ("sip_user", "protocol", "ext_user", "state", "since", "worker", "retries", "queued", "last_error")
+COLUMNS = ("SIP USER", "PROTOCOL", "ACCOUNT", "STATE", "SINCE", "WORKER", "RETRIES", "QUEUED", "SECURITY", "LAST ERROR")
+FIELDS = ("sip_user", "protocol", "ext_user", "state", "since", "worker", "retries", "queued", "security", "last_error")
 
 WATCH_SECONDS = 2.0
 
@@ -122,6 +123,7 @@ def _entry(row: Account, live: Live) -> dict[str, Any]:
         "worker": known.get("worker"),
         "retries": known.get("retries", 0),
         "queued": known.get("queued", 0),
+        "security": in_words(row.protocol, dict(row.options), row.password is not None, known.get("encryption", "")),
     }
 
 

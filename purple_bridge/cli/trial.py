@@ -22,6 +22,7 @@ from purple_bridge.cli.completion import complete_account, complete_protocol, co
 from purple_bridge.cli.options import (
     Given,
     SipUser,
+    ca_dir,
     given_options,
     http_proxy,
     json_option,
@@ -94,6 +95,7 @@ def test_command(given: Given, spec: Spec, timeout: float, as_json: bool) -> Non
         "password": spec.password,
         "options": spec.options,
         "timeout": timeout,
+        "ca_dir": ca_dir(given),
         "http_proxy": proxy,
     }
     result = run_trial(order, timeout, lambda step: None if as_json else click.echo(f"{on_one_line(step)} …"))

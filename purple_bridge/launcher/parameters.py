@@ -23,6 +23,7 @@ STRINGS = (
     "log_level",
     "web",
     "web_admins",
+    "ca_dir",
     "state_dir",
     "rpc_socket",
     "internal",

@@ -6,12 +6,16 @@ import ctypes
 import re
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from . import buddies, c, protocol
 from .buddies import BuddyStatus
 from .events import ContactStatus, RosterEntry
 from .protocol import OutgoingMessage
 from .text import escape, without_controls
+
+if TYPE_CHECKING:
+    from .certificates import Encryption
 
 UI = b"kamailio-purple"
 
@@ -51,6 +55,9 @@ class Account:
         self.idle_since = 0
         self.language = ""
         self.unseen = False  # signed on without a word to contacts, where the protocol can do that
+        self.pins: frozenset[str] = frozenset()  # of the only keys that its server may have; none: authorities decide
+        self.server_name = ""  # the name that its server's certificate has to have, if not the usual one
+        self.encryption: Encryption | None = None  # of the connection that is there, or failed last
         self._mood = self._mood_told = ""
         self._told: dict[str, tuple[ContactStatus | None, bytes]] = {}
         _accounts[self.pointer] = self
@@ -92,6 +99,7 @@ class Account:
 
     def connect(self, password: str | None) -> None:
         """Sign on; libpurple forgets the password at every disconnection, so it is given each time."""
+        self.encryption = None
         # purple_account_connect alone does nothing on a disabled account
         c.purple.purple_account_set_enabled(self.pointer, UI, 0)
         c.purple.purple_account_set_password(self.pointer, None if password is None else password.encode())

@@ -293,6 +293,89 @@ class KeyValuePair(Structure):
     _fields_ = [("key", c_char_p), ("value", c_char_p)]
 
 
+class SslConnection(Structure):
+    """sslconn.h PurpleSslConnection, up to what is read here"""
+
+    _fields_ = [("host", c_void_p), ("port", c_int), ("connect_cb_data", c_void_p)]
+
+
+class SslOps(Structure):
+    """sslconn.h PurpleSslOps"""
+
+    _fields_ = [
+        ("init", c_void_p),
+        ("uninit", c_void_p),
+        ("connectfunc", c_void_p),
+        ("close", c_void_p),
+        ("read", c_void_p),
+        ("write", c_void_p),
+        ("get_peer_certificates", c_void_p),
+        ("reserved", c_void_p * 3),
+    ]
+
+
+class CertificateScheme(Structure):
+    """certificate.h PurpleCertificateScheme, up to what is called here"""
+
+    _fields_ = [("name", c_char_p), ("fullname", c_char_p), ("functions", c_void_p * 13), ("verify_cert", c_void_p)]
+
+
+class SecItem(Structure):
+    """NSS, seccomon.h SECItem"""
+
+    _fields_ = [("type", c_int), ("data", POINTER(ctypes.c_ubyte)), ("len", c_uint)]
+
+
+class NssCertificate(Structure):
+    """NSS, certt.h CERTCertificate, up to what is read here"""
+
+    _fields_ = [
+        ("arena", c_void_p),
+        ("subjectName", c_void_p),
+        ("issuerName", c_void_p),
+        ("signatureWrap", SecItem * 4),
+        ("derCert", SecItem),
+    ]
+
+
+class Certificate(Structure):
+    """certificate.h PurpleCertificate, of the plugin ssl-nss"""
+
+    _fields_ = [("scheme", POINTER(CertificateScheme)), ("data", POINTER(NssCertificate))]
+
+
+class CertificateVerifier(Structure):
+    """certificate.h PurpleCertificateVerifier"""
+
+    _fields_ = [
+        ("scheme_name", c_char_p),
+        ("name", c_char_p),
+        ("start_verification", c_void_p),
+        ("destroy_request", c_void_p),
+        ("reserved", c_void_p * 4),
+    ]
+
+
+class VerificationRequest(Structure):
+    """certificate.h PurpleCertificateVerificationRequest"""
+
+    _fields_ = [
+        ("verifier", c_void_p),
+        ("scheme", POINTER(CertificateScheme)),
+        ("subject_name", c_char_p),
+        ("cert_chain", POINTER(GList)),
+        ("data", c_void_p),
+        ("cb", c_void_p),
+        ("cb_data", c_void_p),
+    ]
+
+
+class ByteArray(Structure):
+    """glib/garray.h GByteArray"""
+
+    _fields_ = [("data", POINTER(ctypes.c_ubyte)), ("len", c_uint)]
+
+
 # ---------------------------------------------------------------- constants
 G_IO_IN, G_IO_OUT, G_IO_ERR, G_IO_HUP, G_IO_NVAL = 1, 4, 8, 16, 32
 
@@ -351,6 +434,7 @@ _QUICK: dict[str, Signature] = {
     "purple_connection_get_protocol_data": (Pointer, Pointer),
     "purple_connection_error_is_fatal": (c_int, c_int),
     "purple_connection_get_display_name": (c_char_p, Pointer),
+    "purple_connections_get_all": (POINTER(GList),),
     "purple_conversation_get_account": (Pointer, Pointer),
     "purple_conversation_get_name": (c_char_p, Pointer),
     "purple_dnsquery_get_host": (c_char_p, Pointer),
@@ -420,6 +504,14 @@ _PURPLE: dict[str, Signature] = {
     "purple_blist_set_ui_ops": (None, Pointer),
     "purple_buddy_icons_set_caching": (None, c_int),
     "purple_buddy_new": (Pointer, Pointer, c_char_p, c_char_p),
+    "purple_certificate_add_ca_search_path": (None, c_char_p),
+    "purple_certificate_find_pool": (Pointer, c_char_p, c_char_p),
+    "purple_certificate_find_verifier": (POINTER(CertificateVerifier), c_char_p, c_char_p),
+    "purple_certificate_get_fingerprint_sha256": (POINTER(ByteArray), Pointer, c_int),
+    "purple_certificate_pool_contains": (c_int, Pointer, c_char_p),
+    "purple_certificate_register_verifier": (c_int, Pointer),
+    "purple_certificate_unregister_verifier": (c_int, Pointer),
+    "purple_certificate_verify_complete": (None, Pointer, c_int),
     "purple_connections_set_ui_ops": (None, Pointer),
     "purple_conversation_destroy": (None, Pointer),
     "purple_conversations_get_handle": (Pointer,),
@@ -457,6 +549,8 @@ _PURPLE: dict[str, Signature] = {
     "purple_signal_connect": (ctypes.c_ulong, Pointer, c_char_p, Pointer, Pointer, Pointer),
     "purple_signal_emit": (None, POINTER(Plugin), c_char_p, Pointer, POINTER(c_void_p)),
     "purple_srv_txt_query_set_ui_ops": (None, Pointer),
+    "purple_ssl_get_ops": (POINTER(SslOps),),
+    "purple_ssl_set_ops": (None, Pointer),
     "purple_util_set_user_dir": (None, c_char_p),
     "serv_send_im": (c_int, Pointer, c_char_p, c_char_p, c_int),
     "serv_send_typing": (c_uint, Pointer, c_char_p, c_int),
@@ -481,6 +575,8 @@ _GLIB_QUICK: dict[str, Signature] = {
     "g_malloc0": (Pointer, c_size_t),
     "g_strdup": (Pointer, c_char_p),
     "g_list_append": (POINTER(GList), POINTER(GList), Pointer),
+    "g_byte_array_free": (Pointer, POINTER(ByteArray), c_int),
+    "g_list_find": (Pointer, POINTER(GList), Pointer),
     "g_list_free": (None, POINTER(GList)),
     "g_slist_free": (None, POINTER(GList)),
     "g_slist_append": (Pointer, Pointer, Pointer),

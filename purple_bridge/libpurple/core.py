@@ -10,9 +10,10 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_size_t, c_void_p
 from typing import Any
 
-from . import buddies, c, eventloop, glib, protocol, signals
+from . import buddies, c, certificate_check, eventloop, glib, protocol, signals
 from .accounts import UI, Account, account_at
 from .callbacks import callback, operations
+from .certificates import Certificates, trust_authorities
 from .changes import Changes
 from .dns import Resolver
 from .events import AuthorizationRequest, ConnectionError, Events, ReceivedMessage
@@ -107,9 +108,16 @@ class Core:
         c.purple.purple_proxy_info_set_port(info, port)
         c.purple.purple_global_proxy_set_info(info)
 
+    def trust_authorities(self, directory: str) -> None:
+        """Beside the system's, those whose certificates lie in this directory; before the first account signs on."""
+        trust_authorities(directory)
+
     def _before_init(self) -> None:
         for variable in _NO_DESKTOP:
             os.environ.pop(variable, None)
+        # or else one server can have another's certificate refused: NSS tries only one issuer of several of the same
+        # name, and knows those that any server has sent (nss, certhigh/certvfy.c); the other validator tries them all
+        os.environ["NSS_ENABLE_PKIX_VERIFY"] = "1"
         # without an address, the D-Bus library would start a bus of its own
         os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={NOWHERE}"
         # or else GStreamer, below libpurple's media, forks a scanner and writes its registry to HOME
@@ -131,6 +139,7 @@ class Core:
         self._set_preferences()
         self._resolver.install()
         Requests(self._events).install()
+        Certificates().install()
         self._install_account_ops()
         self._install_conversation_ops()
         self._connect_signals()
@@ -220,6 +229,11 @@ class Core:
     def _failed(self, connection: int, reason: int, text: bytes) -> None:
         account = self._account_of(connection)
         if account:
+            refusal = account.encryption and account.encryption.refusal
+            if (
+                refusal and reason == certificate_check.OTHER
+            ):  # libpurple's own words are the same for every certificate
+                reason, text = refusal.code, refusal.text.encode()
             fatal = bool(c.purple_quick.purple_connection_error_is_fatal(reason))
             self._events.connection_failed(account, ConnectionError(reason, decode(text), fatal))
 

@@ -209,6 +209,7 @@ class AccountPages:
             "password": row.password,
             "options": dict(row.options),
             "http_proxy": proxy if proxy[0] else None,
+            "ca_dir": self._settings.ca_dir,
         }
         return self._trials.start(visit.user, row.id, order)
 

@@ -17,9 +17,12 @@ from purple_bridge.addresses import normalize_im_name
 from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
 from purple_bridge.db.account import is_enabled
-from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple
+from purple_bridge.encryption import Seen
+from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple, server_of
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
+from purple_bridge.libpurple.certificate_check import CERTIFICATE_ERRORS
+from purple_bridge.libpurple.certificates import KNOWN
 from purple_bridge.libpurple.events import ConnectionError, ContactStatus, RosterEntry
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.meter import Family
@@ -91,6 +94,7 @@ class OwnedAccount:
         self.way = Way.QUEUE
         self._given_up = False  # the last error was one that another try does not cure
         self._retry_timer = 0
+        self._late_timer = 0  # of a refused certificate, which its owner may replace
         self._login_timer = 0
         self._login_submitted = False
         self._login_server = ""
@@ -122,6 +126,17 @@ class OwnedAccount:
     def contact_key(self, name: str) -> str:
         """What makes two names the same contact of this account."""
         return normalize_im_name(self.plugin, name)
+
+    @property
+    def encryption(self) -> Seen:
+        """Of the connection, as far as libpurple's plugin lets it be seen."""
+        if self.state is not State.ONLINE or self.purple is None:
+            return Seen.UNKNOWN
+        taken = self.purple.encryption
+        if taken is None:
+            hidden = self.plugin not in KNOWN or "bosh_url" in dict(self._spec.options)
+            return Seen.UNKNOWN if hidden else Seen.NONE
+        return Seen.PINNED if taken.pinned else Seen.NAMED if self.purple.server_name else Seen.TLS
 
     # ------------------------------------------------------------ what SIP users want
     def want(self, sip_user: str, wanted: Wanted) -> None:
@@ -279,6 +294,7 @@ class OwnedAccount:
         account.clear_options()
         for name, value in self._options():
             account.set_option(name, value)
+        account.pins, account.server_name = server_of(self._spec.protocol, dict(self._spec.options))
         return account
 
     def _username(self) -> str:
@@ -316,6 +332,9 @@ class OwnedAccount:
         if self._retry_timer:
             glib.remove(self._retry_timer)
             self._retry_timer = 0
+        if self._late_timer:
+            glib.remove(self._late_timer)
+            self._late_timer = 0
         self.retries = 0
 
     def close(self) -> None:
@@ -347,7 +366,10 @@ class OwnedAccount:
         self._stop_login_timer()
         self._take_back()
         if error.fatal:
-            return self._give_up(error.text)
+            self._give_up(error.text)
+            if error.code in CERTIFICATE_ERRORS:
+                self._look_again_late()
+            return None
         if self.is_wanted:
             self._retry()
         return self._change(State.ERROR, error.text)
@@ -374,6 +396,15 @@ class OwnedAccount:
         self._host.count(metrics.GIVEN_UP, self.protocol)
         self._change(State.ERROR, error)
         self._update_way()
+
+    def _look_again_late(self) -> None:
+        if not self._late_timer:
+            self._late_timer = glib.add_timer(reconnect.late(), self._look_again)
+
+    def _look_again(self) -> None:
+        self._late_timer = 0
+        if self.is_wanted and self.state is State.ERROR:
+            self._sign_on()
 
     def _retry(self) -> None:
         if not self._retry_timer:

@@ -114,6 +114,8 @@ class Worker:
         self._core.start()
         if settings.http_proxy_host:
             self._core.use_http_proxy(settings.http_proxy_host, settings.http_proxy_port)
+        if settings.ca_dir:
+            self._core.trust_authorities(settings.ca_dir)
         self._logins = LoginQueue(settings.workers)
         self._store = Store(settings.db_url, settings.db_table, settings.gateway, self._board.rows_generation)
         self._rows = Rows(settings, self._number, self._board, self._store, self)
@@ -628,6 +630,7 @@ def _status_of(account: OwnedAccount, worker: int) -> dict[str, Any]:
         "worker": worker,
         "retries": account.retries,
         "queued": len(account.outbox),
+        "encryption": account.encryption,
     }
 
 
