@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge import logs
@@ -123,8 +124,7 @@ def _parsed(uri: str) -> SipAddress:
     return SipAddress.parse(uri)
 
 
-@dataclass(frozen=True, slots=True)
-class _Headers:
+class _Headers(msgspec.Struct, frozen=True):
     """Of a MESSAGE; "" for what it has not. In the order of ``_MESSAGE``."""
 
     call_id: str

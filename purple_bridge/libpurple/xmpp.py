@@ -12,11 +12,14 @@ from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_voi
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from . import c, messages, signals, xmlnode, xmpp_presence
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
 from .glib import decode
+from .limits import limits
 from .messages import CARBONS, NOT_XML, RECEIPTS, Message, Peer
 from .protocol import OutgoingMessage, Protocol
 from .stream_management import Stream
@@ -103,7 +106,7 @@ class Xmpp(Protocol):
         if any(NOT_XML.search(part) for part in (message.who, message.text, message.subject, message.language) if part):
             return EINVAL
         if "\r" in message.text:
-            message = replace(message, text=message.text.replace("\r\n", "\n").replace("\r", "\n"))
+            message = msgspec.structs.replace(message, text=message.text.replace("\r\n", "\n").replace("\r", "\n"))
         stream = self._streams.get(account.pointer)
         if stream is not None and stream.enabled and not message.html:
             peers = self._peers.get(account.pointer)
@@ -208,6 +211,7 @@ class Xmpp(Protocol):
             xmlnode.set_attribute(node, b"xml:lang", account.language)
 
     def _receiving(self, connection: int, packet: Any, _data: int) -> None:
+        limits.complete += 1
         pointer = c.purple_quick.purple_connection_get_account(connection)
         stream, node = self._streams.get(pointer), packet[0]
         if stream is None or not node:
