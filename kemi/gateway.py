@@ -38,7 +38,9 @@ NO_METHOD = -2  # registrar.lookup: phones are registered, none of them for this
 NO_SUBSCRIBER = -2  # auth_db.is_subscriber; another negative number: the database failed
 EXISTS_IN_DOMAIN = 3  # auth_db.is_subscriber: compare the domain too, load nothing
 SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
-NOT_HIMSELF, STALE_NONCE = -8, -4  # auth_db.auth_check
+NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE, FAILED = -8, -5, -4, -1  # auth_db.auth_check
+PASSWORD_IS_HA1 = 1  # auth.pv_auth_check
+KNOWN_USERS = 50_000  # who may go on while the database does not answer, in each process
 QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
 
 # a MESSAGE of the gateway's own
@@ -46,6 +48,8 @@ LARGEST_DATAGRAM = 1300  # octets, RFC 3428 §8
 ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received and rport in the sender's
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
+
+NO_DATABASE = -503
 
 NO_USER = -404  # KSR.purple.is_user
 
@@ -74,6 +78,7 @@ class Routes:
         self._internal_port = self._internal.rpartition(":")[2]
         self._auth = parameters["auth"] == 1
         self._live = live_settings()
+        self._known: dict[str, str] = {}  # user@realm -> MD5(user:realm:password)
         self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
         # behind the first one; each of them answers the request or leaves it to the next one
@@ -85,6 +90,7 @@ class Routes:
             self.ksr_route_method,
             self.ksr_route_next_hops,
             self.ksr_route_identity,
+            self.ksr_route_database,
             self.ksr_route_register,
             self.ksr_route_message,
             self.ksr_route_publish,
@@ -194,6 +200,9 @@ class Routes:
             return _reply(403, "Forbidden")
         if route is None:
             return _reply(405, "Method Not Allowed")
+        if method not in ("MESSAGE", "OPTIONS") and KSR.purple.database_answers() < 0:
+            KSR.purple.reply_error()  # here libpurple would wait as well
+            return ANSWERED
         if _new_transaction():
             KSR.tm.t_set_fr(0, PHONE_SECONDS * 1000)
             route()
@@ -224,14 +233,46 @@ class Routes:
         if _has_doubtful_credentials(method):
             return _reply(400, "One set of credentials only")
         realm = _text("$fd").lower()
-        result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
+        result = self._check_credentials(realm)
         if result == NOT_HIMSELF or (result > 0 and _text("$ad").lower() not in ("", realm)):
             return _reply(403, "From is not the authenticated user")
         if result > 0:
             KSR.auth.consume_credentials()
             return NEXT
-        KSR.auth.auth_challenge(realm, QOP_AUTH | (STALE if result == STALE_NONCE else 0))
+        if result != NO_DATABASE:
+            KSR.auth.auth_challenge(realm, QOP_AUTH | (STALE if result == STALE_NONCE else 0))
         return ANSWERED
+
+    def ksr_route_database(self, method: str) -> bool:
+        """All but MESSAGE write to the database: 503, as long as it is known not to take that."""
+        if method == "MESSAGE" or KSR.purple.database_answers() > 0:
+            return NEXT
+        KSR.purple.reply_error()
+        return ANSWERED
+
+    def _check_credentials(self, realm: str) -> int:
+        """As auth_db.auth_check, or NO_DATABASE, answered. Nobody waits for a database that is known not to answer:
+        who has proved himself before goes on by what is remembered of him.
+        """
+        user, result = f"{_text('$au')}@{realm}", NO_CREDENTIALS
+        answers = KSR.purple.database_answers(0) > 0
+        if answers:
+            result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
+            if result > 0:
+                self._remember(user, _text("$avp(ha1)"))
+        if result == FAILED or not (answers or user.startswith("@")):
+            known = self._known.get(user)
+            if known is not None:
+                result = KSR.auth.pv_auth_check(realm, known, PASSWORD_IS_HA1, SAME_USER)
+            elif not answers:
+                KSR.purple.reply_error()
+                result = NO_DATABASE
+        return result
+
+    def _remember(self, user: str, ha1: str) -> None:
+        if len(self._known) >= KNOWN_USERS:
+            self._known.clear()
+        self._known[user] = ha1
 
     # ---- one method each
 

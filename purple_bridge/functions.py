@@ -48,10 +48,11 @@ from purple_bridge.commands import (
     spec_of,
 )
 from purple_bridge.contact_lists import ContactLists, listed_route
+from purple_bridge.database_state import DatabaseState
 from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
-from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.db.words import in_words
 from purple_bridge.destinations import contacts_of, routes
 from purple_bridge.errors import (
@@ -166,6 +167,7 @@ class PurpleFunctions:
         self._accepted = shared.accepted
         self._kept_users = shared.kept_users
         self._rates = shared.rates
+        self._database = shared.database
         self._own_sockets = own_sockets
         self._mapping: Mapping | None = None
         self._prepared = (
@@ -183,7 +185,12 @@ class PurpleFunctions:
         """
         self._meter = meter or self._meter
         self._engine = make_engine(self._settings.db_url)
-        self._mapping = Mapping(self._engine, self._settings.db_table, generation=self._board.rows_generation)
+        self._mapping = Mapping(
+            self._engine,
+            self._settings.db_table,
+            generation=self._board.rows_generation,
+            may_ask=lambda: self._database.state is not DatabaseState.SILENT,
+        )
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
         self._numbers = Numbers(rank)
 
@@ -264,6 +271,13 @@ class PurpleFunctions:
         """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database."""
         return self._guarded(lambda: self._is_user(uri))
 
+    def database_answers(self, writing: int = 1) -> int:
+        """1, or -503 while the database is known not to answer; ``writing`` 0: for a request that only reads.
+
+        Without a query: who asks the database himself would wait for it, and all requests behind him.
+        """
+        return self._guarded(lambda: self._ask_database(writing=writing != 0))
+
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
         source = (self._text("$si"), int(self._text("$sp")))
@@ -285,6 +299,11 @@ class PurpleFunctions:
         self._log_refusal(error, answered=True)
         self._ksr.sl.send_reply(error.status, error.reason)
         return TAKEN
+
+    def _ask_database(self, *, writing: bool) -> None:
+        """Raises DatabaseUnavailable."""
+        if self._database.state > (DatabaseState.WELL if writing else DatabaseState.READ_ONLY):
+            raise DatabaseUnavailable("The database does not answer")
 
     def _media_types(self) -> tuple[str, ...]:
         return (PIDF_TYPE,) if self._text("$rm") == "PUBLISH" else content.ACCEPTED
@@ -432,6 +451,7 @@ class PurpleFunctions:
             stored=way is not Way.DIRECT or settings.queue == "always",
         )
         if message.stored:
+            self._ask_database(writing=True)
             self._queue.write(message)
         if logger.isEnabledFor(logging.DEBUG):
             how = "has a row" if message.stored else "leaves at once"

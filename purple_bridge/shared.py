@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from purple_bridge.accepted import Accepted
 from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
+from purple_bridge.database_state import DatabaseBoard
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.live import LiveMemory
 from purple_bridge.rates import Buckets, size
@@ -21,9 +22,10 @@ class Shared:
     board: AccountBoard
     accepted: Accepted
     kept_users: KeptUsers
+    database: DatabaseBoard
     live: LiveMemory = field(default_factory=LiveMemory)
     rates: Buckets = field(default_factory=lambda: Buckets(mmap.mmap(-1, size())))
 
     @classmethod
     def make(cls, workers: int) -> Shared:
-        return cls(Channels(workers), AccountBoard(workers), Accepted(), KeptUsers())
+        return cls(Channels(workers), AccountBoard(workers), Accepted(), KeptUsers(), DatabaseBoard(workers))

@@ -56,12 +56,16 @@ class Mapping:
         size: int = CACHE_SIZE,
         clock: Callable[[], float] = time.monotonic,
         generation: Callable[[], int] = lambda: 0,
+        may_ask: Callable[[], bool] = lambda: True,
     ) -> None:
         """``engine``: made in this process (``make_engine``). Raises ConfigurationError for a bad table name.
+
+        ``may_ask``: False while somebody knows that the database does not answer: it is not waited for then.
 
         ``generation``: a number that is another one as soon as somebody knows that rows have changed.
         """
         self._engine, self._clock, self._generation = engine, clock, generation
+        self._may_ask = may_ask
         self._table = purplemap_table(table, engine.dialect.name)
         self._sip_user = folded(self._table.c.sip_user, engine.dialect.name)
         self._ext_user = folded(self._table.c.ext_user, engine.dialect.name)
@@ -153,7 +157,7 @@ class Mapping:
         )
 
     def _accounts(self, condition: ColumnElement[bool], limit: int | None = None) -> list[Account]:
-        if self._clock() < self._no_query_before:
+        if self._clock() < self._no_query_before or not self._may_ask():
             raise DatabaseUnavailable("The account database does not answer")
         try:
             rows = self._rows(condition, limit)

@@ -51,6 +51,7 @@ class Item:
     since: float
     handed_at: float = 0.0
     confirmed: bool = True
+    written: bool = False  # a row was asked for: what the database has not confirmed in time may still become one
 
 
 class Outbox:
@@ -216,7 +217,7 @@ class Outbox:
 
     # ------------------------------------------------------------ rows
     def _write(self, item: Item) -> None:
-        item.stored = True
+        item.stored = item.written = True
 
         def written(well: bool) -> None:
             item.stored = item.stored and well  # else the next sweep tries again
@@ -224,7 +225,7 @@ class Outbox:
         self._rows.write(item.message, written)
 
     def _gone(self, item: Item) -> SendMessage:
-        if item.stored and not self._rows.erase(item.message.id, self._erased):
+        if (item.stored or item.written) and not self._rows.erase(item.message.id, self._erased):
             self._erasing += 1
         return item.message
 

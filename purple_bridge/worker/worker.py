@@ -57,6 +57,8 @@ from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.avatars import Avatars
 from purple_bridge.worker.backlog import Backlog
 from purple_bridge.worker.control import ControlServer, socket_path
+from purple_bridge.worker.database_watch import PAUSE as DATABASE_SECONDS
+from purple_bridge.worker.database_watch import DatabaseWatch
 from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.kept_watches import KeptWatches
 from purple_bridge.worker.logins import LoginQueue
@@ -101,6 +103,7 @@ class Worker:
         self._live = LiveSettings(settings, shared.live, self._settings_changed)
         self._follower = Follower(settings, shared.live)
         self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
+        self._database = shared.database
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
@@ -158,6 +161,9 @@ class Worker:
             self._meter, self._store, self._accounts.values, lambda: (self._postman.waiting, rpc.waiting)
         )
         measurements.start(_every, tables=self._number == 1)
+        watch = DatabaseWatch(settings.db_url, lambda state: self._database.set(self._number, state))
+        watch.start()
+        _every(DATABASE_SECONDS, watch.look)
         self._sending = Sending(run / f"sending-{self._number}")
         # ready first: a row that was written because this worker was not is then seen by the first look at the rows
         self._board.set_ready(self._number, True)
