@@ -296,7 +296,16 @@ class KeyValuePair(Structure):
 class SslConnection(Structure):
     """sslconn.h PurpleSslConnection, up to what is read here"""
 
-    _fields_ = [("host", c_void_p), ("port", c_int), ("connect_cb_data", c_void_p)]
+    _fields_ = [
+        ("host", c_void_p),
+        ("port", c_int),
+        ("connect_cb_data", c_void_p),
+        ("connect_cb", c_void_p),
+        ("error_cb", c_void_p),
+        ("recv_cb_data", c_void_p),
+        ("recv_cb", c_void_p),
+        ("fd", c_int),
+    ]
 
 
 class SslOps(Structure):
@@ -518,6 +527,8 @@ _PURPLE: dict[str, Signature] = {
     "purple_conversations_set_ui_ops": (None, Pointer),
     "purple_core_init": (c_int, c_char_p),
     "purple_core_quit": (None,),
+    "purple_connection_error_reason": (None, Pointer, c_int, c_char_p),
+    "purple_connections_get_handle": (Pointer,),
     "purple_core_set_ui_ops": (None, Pointer),
     "purple_debug_set_ui_ops": (None, Pointer),
     "purple_dnsquery_set_ui_ops": (None, Pointer),

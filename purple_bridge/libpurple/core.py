@@ -19,6 +19,7 @@ from .dns import Resolver
 from .events import AuthorizationRequest, ConnectionError, Events, ReceivedMessage
 from .glib import decode
 from .irc import Irc
+from .limits import limits
 from .protocol import Protocol
 from .requests import Requests
 from .xmpp import Xmpp
@@ -144,6 +145,7 @@ class Core:
         self._install_conversation_ops()
         self._connect_signals()
         self._install_protocols()
+        limits.install()
 
     def _set_preferences(self) -> None:
         c.purple.purple_prefs_set_string(b"/purple/away/auto_reply", b"never")
@@ -209,6 +211,7 @@ class Core:
     def _stepped(self, connection: int, text: bytes, _step: int, _count: int) -> None:
         account = self._account_of(connection)
         if account:
+            limits.connecting(connection, account.protocol.encode())
             self._progress(account, decode(text))
 
     def _connected(self, connection: int) -> None:
@@ -220,6 +223,7 @@ class Core:
             self._changes.roster(account)
 
     def _disconnected(self, connection: int) -> None:
+        limits.disconnected(connection)
         account = self._account_of(connection)
         if account:
             account.behaviour.disconnected(account)

@@ -20,6 +20,7 @@ from functools import lru_cache, partial
 
 from . import c, glib
 from .callbacks import callback, operations
+from .limits import limits
 
 EVENTS_AT_ONCE = 32  # before the loop's other sources have their turn
 LONG_SECONDS = 20  # a timer from here on may be a second late
@@ -207,7 +208,9 @@ def _input_add(inputs: Inputs, descriptor: int, condition: int, function_address
     def ready(ready_descriptor: int, happened: int) -> None:
         if happened & c.PURPLE_INPUT_READ:
             _acknowledge_at_once(ready_descriptor)
-        function(data, ready_descriptor, happened)
+            limits.input(function, data, ready_descriptor, happened)
+        else:
+            function(data, ready_descriptor, happened)
 
     return inputs.add(descriptor, condition, ready)
 

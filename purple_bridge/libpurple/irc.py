@@ -38,6 +38,7 @@ from .events import Events, ReceivedMessage
 from .glib import decode
 from .irc_lines import Line, lower, parse
 from .irc_presence import SECONDS, Watch
+from .limits import limits
 from .protocol import OutgoingMessage, Protocol
 from .text import strip
 
@@ -381,6 +382,7 @@ class Irc(Protocol):
 
     # ------------------------------------------------------------ lines of the server
     def _line_received(self, connection: int, pointer: Any, _data: int) -> None:
+        limits.complete += 1
         account_pointer = c.purple_quick.purple_connection_get_account(connection)
         line = parse(pointer[0])
         self._text = None
