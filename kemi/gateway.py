@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
@@ -46,6 +47,7 @@ QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
 # a MESSAGE of the gateway's own
 LARGEST_DATAGRAM = 1300  # octets, RFC 3428 §8
 ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received and rport in the sender's
+LONGEST_CONTACT = 512  # octets, registrar's contact_max_size
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
@@ -76,6 +78,7 @@ class Routes:
         """``parameters``: the ``purple.NAME`` of kamailio.cfg."""
         self._internal = str(parameters["internal"])
         self._internal_port = self._internal.rpartition(":")[2]
+        self._port = ""  # of the listener to which the request came
         self._auth = parameters["auth"] == 1
         self._live = live_settings()
         self._known: dict[str, str] = {}  # user@realm -> MD5(user:realm:password)
@@ -129,12 +132,25 @@ class Routes:
         return 1
 
     def _route(self) -> None:
-        if self.ksr_route_sanity():
+        if self.ksr_route_gateway() or self.ksr_route_sanity():
             return
         method = _method()
         for route in self._routes:
             if route(method):
                 return
+
+    def ksr_route_gateway(self) -> bool:
+        """The gateway's own requests, on the internal listener: nothing in them is in doubt, and they are many."""
+        self._port = _text("$Rp")
+        if self._port != self._internal_port or KSR.purple.is_from_gateway() <= 0:
+            return NEXT
+        routes = {
+            "MESSAGE": self._from_gateway,
+            "OPTIONS": _has_registered,
+            "SUBSCRIBE": KSR.presence.handle_subscribe,
+        }
+        KSR.maxfwd.process_maxfwd(MAX_FORWARDS)  # RFC 3261 §16.6: one less goes on
+        return self._answer_to_own(routes.get(_method()))
 
     # ---- what every request passes
 
@@ -171,33 +187,27 @@ class Routes:
         return ANSWERED if known == 0 else NEXT
 
     def ksr_route_internal(self, method: str) -> bool:
-        """The gateway's own requests, pua's PUBLISHes and what the RPC sends, which need no password.
+        """pua's PUBLISHes, rls's requests and what the RPC sends, which need no password.
 
-        The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets or
-        from one of the gateway's.
+        The listener is on loopback, and a request is believed only if it comes from one of Kamailio's own sockets, or
+        from one of the gateway's (``ksr_route_gateway``).
         """
-        port = _text("$Rp")
+        port = self._port
         if port != self._internal_port or f"{_text('$Ri')}:{port}" != self._internal or _text("$pr") != "udp":
             return NEXT
-        if KSR.purple.is_from_gateway() > 0:
-            routes = {
-                "MESSAGE": self._from_gateway,
-                "OPTIONS": _has_registered,
-                "SUBSCRIBE": KSR.presence.handle_subscribe,
-            }
-            route = routes.get(method)
-        elif KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") > 0:
-            routes = {
-                "MESSAGE": _to_phones,
-                "PUBLISH": _publish_for_gateway,
-                "SUBSCRIBE": _handle_subscribe,
-                "NOTIFY": KSR.rls.handle_notify,
-            }
-            route = routes.get(method)
-            if method == "SUBSCRIBE":
-                self._answer_here()
-        else:
+        if KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") <= 0:
             return _reply(403, "Forbidden")
+        if method == "SUBSCRIBE":
+            self._answer_here()
+        routes = {
+            "MESSAGE": _to_phones,
+            "PUBLISH": _publish_for_gateway,
+            "SUBSCRIBE": _handle_subscribe,
+            "NOTIFY": KSR.rls.handle_notify,
+        }
+        return self._answer_to_own(routes.get(method))
+
+    def _answer_to_own(self, route: Callable[[], object] | None) -> bool:
         if route is None:
             return _reply(405, "Method Not Allowed")
         if method not in ("MESSAGE", "OPTIONS") and KSR.purple.database_answers() < 0:
@@ -338,16 +348,15 @@ class Routes:
 
         513: too large for a phone reached over UDP, so that it comes again in parts, or with ``size=any``.
         """
-        address, octets = _text("$ru"), int(_text("$ml"))
+        octets = int(_text("$ml")) + ADDED
+        small = octets + LONGEST_CONTACT <= LARGEST_DATAGRAM  # whatever the contacts are
+        address = "" if small else _text("$ru")
         found = KSR.registrar.lookup(LOCATION)
         if found == NO_METHOD:
             return _reply(405, "Method Not Allowed")
         if found < 0:
-            return self._nobody_registered(address)
-        contacts = _chosen_contacts()
-        octets += ADDED + max(len(contact) for contact, _hop in contacts) - len(address)
-        over_udp = any(not _RELIABLE.match(hop or contact) for contact, hop in contacts)
-        if octets > LARGEST_DATAGRAM and over_udp and ";size=any" not in address:
+            return self._nobody_registered()
+        if not small and ";size=any" not in address and _is_too_large(octets - len(address)):
             return _reply(513, "Message Too Large")
         return _relay()
 
@@ -357,7 +366,7 @@ class Routes:
         KSR.hdr.append(f"Contact: <sip:lists@{self._internal}>\r\n")
         KSR.textopsx.msg_apply_changes()
 
-    def _nobody_registered(self, address: str) -> bool:
+    def _nobody_registered(self) -> bool:
         if not self._auth:
             return _reply(480, "Temporarily Unavailable")
         found = _is_subscriber(_user("$rU", "$rd"))
@@ -401,6 +410,13 @@ def _relay() -> bool:
     if KSR.tm.t_relay() < 0:
         KSR.sl.sl_reply_error()
     return ANSWERED
+
+
+def _is_too_large(octets: int) -> bool:
+    """``octets``: of the request without a request URI. RFC 3428 §8: no more than that without congestion control."""
+    contacts = _chosen_contacts()
+    over_udp = any(not _RELIABLE.match(hop or contact) for contact, hop in contacts)
+    return over_udp and octets + max(len(contact) for contact, _hop in contacts) > LARGEST_DATAGRAM
 
 
 def _chosen_contacts() -> list[tuple[str, str]]:

@@ -106,6 +106,7 @@ _MESSAGE = ("$ci", "$cs", "$ft", "$cT", "$hdr(Content-Encoding)", "$hdr(Expires)
 _BETWEEN = "\x1f"
 _MESSAGE_AT_ONCE = f"$_s({_BETWEEN.join(_MESSAGE)})"
 _NULL = "<null>"  # how `$_s` writes what is not there
+_WAY = f"$_s({_BETWEEN.join(('$pr', '$si', '$sp', '$Ri:$Rp'))})"  # from where a request came, and to where
 
 
 class Numbers:
@@ -168,7 +169,8 @@ class PurpleFunctions:
         self._kept_users = shared.kept_users
         self._rates = shared.rates
         self._database = shared.database
-        self._own_sockets = own_sockets
+        ways = (("udp", host, str(port), settings.internal) for host, port in own_sockets)
+        self._own_ways = frozenset(map(_BETWEEN.join, ways))
         self._mapping: Mapping | None = None
         self._prepared = (
             "",
@@ -280,9 +282,7 @@ class PurpleFunctions:
 
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
-        source = (self._text("$si"), int(self._text("$sp")))
-        ours = self._text("$pr") == "udp" and self._is_internal() and source in self._own_sockets
-        return TAKEN if ours else -NoAccount.status
+        return TAKEN if self._text(_WAY) in self._own_ways else -NoAccount.status
 
     def reply_error(self) -> int:
         """Answer with the SIP status and reason of the function that failed last."""

@@ -33,7 +33,11 @@ def header_block(pairs: Iterable[tuple[str, str]]) -> str:
 
     Raises BadRequest for a name that is no token and for a value with control characters.
     """
-    return "".join([f"{_name(name)}: {_value(name, value)}\r\n" for name, value in pairs])
+    given = list(pairs)
+    if _CONTROL.search("".join([value for _name, value in given])):  # one search for all of them
+        for name, value in given:
+            _value(name, value)
+    return "".join([f"{_name(name)}: {value}\r\n" for name, value in given])
 
 
 @lru_cache(maxsize=256)

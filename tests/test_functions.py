@@ -107,7 +107,8 @@ class Pv:
             encoded = binascii.b2a_base64(self.body or b"", newline=False).decode()
             return encoded if len(encoded) < 65_536 else None
         if name.startswith("$_s("):
-            return "\x1f".join(self._as_text(one) for one in name[len("$_s(") : -1].split("\x1f"))
+            parts = name[len("$_s(") : -1].split("\x1f")
+            return "\x1f".join(":".join(map(self._as_text, part.split(":"))) for part in parts)
         if name.startswith("$hdrc("):
             return str(int(self.values[f"$hdr({name.removeprefix('$hdrc(')}"] is not None))
         return self.values[name]

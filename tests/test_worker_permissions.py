@@ -156,6 +156,7 @@ class Office:
         self.store._thread.shutdown()
         self.store._engine.dispose()
         glib.remove(self.client._reading)
+        glib.remove(self.client._clock)
         for transaction in self.client._transactions.values():
             glib.remove(transaction.timer)
 

@@ -111,6 +111,7 @@ def office() -> Iterator[Office]:
     made = Office(listener, opened)
     yield made
     glib.remove(made.client._reading)
+    glib.remove(made.client._clock)
     for transaction in made.client._transactions.values():
         glib.remove(transaction.timer)
     for writing in made.postman._typist._writing.values():

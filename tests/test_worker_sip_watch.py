@@ -45,6 +45,7 @@ def client(opened: socket.socket) -> Iterator[UserAgentClient]:
     made = UserAgentClient(opened)
     yield made
     glib.remove(made._reading)
+    glib.remove(made._clock)
     for transaction in made._transactions.values():
         glib.remove(transaction.timer)
 

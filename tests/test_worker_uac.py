@@ -45,6 +45,7 @@ def client(opened: socket.socket) -> Iterator[UserAgentClient]:
     made = UserAgentClient(opened)
     yield made
     glib.remove(made._reading)
+    glib.remove(made._clock)
     for transaction in made._transactions.values():
         glib.remove(transaction.timer)
 
@@ -407,6 +408,7 @@ def test_a_full_socket_is_waited_for(listener: Listener, opened: socket.socket) 
     run_until(read, "the others", 3)
     assert [datagram.rpartition(b"\r\n\r\n")[2] for datagram in received[:60]] == [b"%d" % n for n in range(60)]
     glib.remove(client._reading)
+    glib.remove(client._clock)
     for transaction in client._transactions.values():
         glib.remove(transaction.timer)
     near.close()

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purple_bridge.db.urls import location_url
-from purple_bridge.launcher.listeners import Listener, is_ip_address
+from purple_bridge.launcher.listeners import Listener, free_loopback_port, is_ip_address
 from purple_bridge.launcher.parameters import define_lines, quoted
 from purple_bridge.launcher.state import StateDirectory, write_private
 
+INTERNAL_RECEIVERS = 2  # one that waits for the database holds nobody up
 SCHEMES = {"sqlite": "WITH_SQLITE", "mysql": "WITH_MYSQL", "postgres": "WITH_POSTGRES"}
 
 
@@ -133,17 +134,26 @@ def _lists_uri(listener: Listener) -> str:
 
 
 def _listen_lines(run: Run) -> list[str]:
-    """The internal listener first: its processes get the ranks from 1, in which libpurple runs.
+    """First one that nobody sends to: its processes get the ranks from 1, in which libpurple runs.
 
-    One that received from phones as well would wait for Python's lock while libpurple is busy.
+    One that received from the gateway or from phones as well would wait for Python's lock while libpurple is busy, and
+    libpurple for it.
     """
     ordered = [*run.udp_listeners, *(other for other in run.listeners if other.protocol != "udp")]
     return [
         f"socket_workers={run.workers}",
+        f'listen=udp:127.0.0.1:{_port_of_nobody(run)} name "workers"',
+        f"socket_workers={INTERNAL_RECEIVERS}",
         f'listen=udp:{run.parameters["internal"]} name "internal"',
         *(f"listen={listener}" for listener in ordered),
         *_web_lines(run.web),
     ]
+
+
+def _port_of_nobody(run: Run) -> int:
+    """Free, and none of those that are about to be taken."""
+    taken = {listener.port for listener in run.udp_listeners} | {int(run.parameters["internal"].rpartition(":")[2])}
+    return next(port for port in iter(free_loopback_port, None) if port not in taken)
 
 
 def _web_lines(listener: Listener | None) -> list[str]:

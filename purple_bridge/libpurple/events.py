@@ -19,9 +19,11 @@ class ConnectionError:
     fatal: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReceivedMessage:
-    """``html``: libpurple's markup; ``flags``: PurpleMessageFlags; ``sent_at``: Unix seconds if delayed, else 0.
+    """Nobody changes it (frozen, it would take twice the time to make).
+
+    ``html``: libpurple's markup; ``flags``: PurpleMessageFlags; ``sent_at``: Unix seconds if delayed, else 0.
 
     ``text``: the exact plain text where the network carries one, None: only ``html`` is known. ``ident``: the
     sender's own id of the message, "" if none. ``wants_receipt``: the sender asks for ``Account.send_receipt``

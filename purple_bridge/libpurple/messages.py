@@ -69,7 +69,7 @@ class Peer:
     knows_states: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take twice the time to make
 class Message:
     """What a received <message/> says, beyond what libpurple tells of it.
 

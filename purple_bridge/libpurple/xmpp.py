@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_void_p, cast
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from . import c, messages, signals, xmlnode, xmpp_presence
+from . import c, glib, messages, signals, xmlnode, xmpp_presence
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
@@ -39,6 +40,10 @@ MOST_PEERS = 1000  # of one account
 EINVAL = -22  # errno.h, negative as libpurple's functions return it
 
 REQUEST = b"<r xmlns='" + STREAM_MANAGEMENT + b"'/>"
+ANSWER = b"<a xmlns='" + STREAM_MANAGEMENT + b"'"
+NOT_LIBPURPLES = b" "  # in front of an <a/>: white space between stanzas means nothing (RFC 6120 §4.6.1)
+# seconds; XEP-0198 §4: what was received may be collected for a while before it is acknowledged
+COLLECTING = 0.01
 
 _P, _S = c_void_p, c_char_p
 _Text = CFUNCTYPE(None, _P, POINTER(_S), _P)
@@ -63,6 +68,7 @@ class Xmpp(Protocol):
         self._aside: dict[int, list[bytes]] = {}  # by PurpleConnection*
         self._incoming: Message | None = None  # which libpurple is processing
         self._peers: dict[int, dict[str, Peer]] = {}  # by PurpleAccount* and bare JID
+        self._answers: dict[int, bytes] = {}  # by PurpleConnection*: the last <a/> that has not been written
 
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
@@ -91,7 +97,9 @@ class Xmpp(Protocol):
         self._contacts.disconnected(account)
         self._streams.pop(account.pointer, None)
         self._peers.pop(account.pointer, None)
-        self._aside.pop(c.purple_quick.purple_account_get_connection(account.pointer) or 0, None)
+        connection = c.purple_quick.purple_account_get_connection(account.pointer) or 0
+        self._aside.pop(connection, None)
+        self._answers.pop(connection, None)
 
     def confirms(self, account: Account) -> bool:
         stream = self._streams.get(account.pointer)
@@ -124,8 +132,7 @@ class Xmpp(Protocol):
         """All messages in one write, and one request to acknowledge them: libpurple would write one for each."""
         aside = self._aside.pop(connection, None)
         if aside:
-            data = b"".join([*aside, REQUEST])
-            self._send_raw(connection, data, len(data))
+            self._write(connection, *aside, REQUEST, self._answers.pop(connection, b""))
 
     def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
         self._send(connection, messages.receipt(who, ident))
@@ -163,6 +170,10 @@ class Xmpp(Protocol):
         c.purple.purple_signal_emit(self._plugin, b"jabber-sending-xmlnode", connection, byref(packet))
         xmlnode.free(node)
 
+    def _write(self, connection: int, *texts: bytes) -> None:
+        data = b"".join(texts)
+        self._send_raw(connection, data, len(data))
+
     # ------------------------------------------------------------ every stanza
     def _sending_text(self, connection: int, text: Any, _data: int) -> None:
         """What is about to be written: of a message that is put aside the stanza, and the request behind it."""
@@ -171,6 +182,22 @@ class Xmpp(Protocol):
             if not stanza.startswith(b"<r "):
                 self._aside.setdefault(connection, []).append(stanza)
             text[0] = None
+        elif text[0].startswith(ANSWER):
+            self._answer_later(connection, text)
+        elif connection in self._answers:
+            self._answer(connection)
+
+    def _answer_later(self, connection: int, text: Any) -> None:
+        """The server asks again as soon as it has an answer: one for each message would cost both a lot of time."""
+        if connection not in self._answers:
+            glib.add_timer(COLLECTING, partial(self._answer, connection))
+        self._answers[connection], text[0] = text[0], None
+
+    def _answer(self, connection: int) -> None:
+        """Also in front of anything else that is written, the end of the stream included."""
+        answer = self._answers.pop(connection, None)
+        if answer is not None:
+            self._write(connection, NOT_LIBPURPLES, answer)
 
     def _sending(self, connection: int, packet: Any, _data: int) -> None:
         node = packet[0]
@@ -249,9 +276,8 @@ class Xmpp(Protocol):
         if kind == b"error":
             self._failed(account, decode(ident), bare(decode(sender)), node)
             return 1
-        me = jid_of(connection)
-        if sender == bare(me).encode() and (copy := messages.carbon(node)):
-            self._copied(account, me, *copy)
+        is_bare = sender and b"/" not in sender  # what people write comes from one of their clients
+        if is_bare and self._is_copy(connection, account, sender, node):
             return 1
         self._incoming = messages.read(node)
         if self._incoming.text is not None:
@@ -264,6 +290,14 @@ class Xmpp(Protocol):
         if len(peers) >= MOST_PEERS:
             peers.clear()
         peers[bare(message.sender)] = Peer(message.thread, bool(message.chat_state))
+
+    def _is_copy(self, connection: int, account: Account, sender: bytes, node: int) -> bool:
+        """XEP-0280 §11: copies are believed only from the account's own server, which names the account itself."""
+        me = jid_of(connection)
+        copy = messages.carbon(node) if sender == bare(me).encode() else None
+        if copy:
+            self._copied(account, me, *copy)
+        return copy is not None
 
     def _failed(self, account: Account, ident: str, who: str, node: int) -> None:
         """RFC 6120 §8.3; what fails that the application did not send (chat states, receipts) is not told."""

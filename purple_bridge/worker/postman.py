@@ -8,7 +8,6 @@ What was kept goes out in front of all others when a phone has registered; its r
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections import deque
@@ -31,6 +30,7 @@ from purple_bridge.libpurple import glib
 from purple_bridge.meter import Meter
 from purple_bridge.metrics import Outcome
 from purple_bridge.sip_headers import clean_display, header_block, name_addr
+from purple_bridge.tokens import new_token
 from purple_bridge.worker.kept import HandOut, Shelf
 from purple_bridge.worker.typist import REFRESH, Typist
 
@@ -69,9 +69,11 @@ class Client(Protocol):
     def size(self, request_uri: str, headers: Headers, body: bytes) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Letter:
-    """One message for a SIP user. ``user``: SipAddress.key. ``body``: UTF-8 where it is text/plain.
+    """One message for a SIP user; nobody changes it (frozen, it would take twice the time to make).
+
+    ``user``: SipAddress.key. ``body``: UTF-8 where it is text/plain.
 
     ``written_at``: Unix seconds, 0: now. ``keep``: for later, if no phone takes it. ``origin``: the caller's own.
     ``protocol``: of the IM network it comes from, for the metrics.
@@ -90,7 +92,7 @@ class Letter:
     origin: object = None
     protocol: str = metrics.OWN
     message_id: str = ""
-    token: str = field(default_factory=lambda: new_token(), compare=False)
+    token: str = field(default_factory=new_token, compare=False)
     account: str = field(default="", compare=False)
     stanza: str = field(default="", compare=False)
 
@@ -102,18 +104,15 @@ class Letter:
         return logs.about(self.call_id(part), self.account, self.stanza)
 
 
-def new_token() -> str:
-    """What makes a Call-ID unique."""
-    return os.urandom(12).hex()
-
-
 Failed = Callable[[Letter, int, str], None]
 Registered = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Page:
-    """What one MESSAGE carries: a letter or a part of one. ``as_is``: to be relayed whatever its size.
+    """What one MESSAGE carries: a letter or a part of one; nobody changes it.
+
+    ``as_is``: to be relayed whatever its size.
 
     ``came_at``: by the monotonic clock. ``is_last``: no other part follows. ``part``: which one, 0: all of it.
     """
@@ -171,7 +170,8 @@ class Postman:
             self._write_down([page])
             return
         box = self._box(letter.user)
-        box.notices.pop(letter.sender.key, None)
+        if box.notices:
+            box.notices.pop(letter.sender.key, None)
         box.waiting.append(page)
         self._next(letter.user)
 
@@ -205,7 +205,10 @@ class Postman:
         return sum(len(box.waiting) + box.busy for box in self._boxes.values())
 
     def _box(self, user: str) -> _Box:
-        return self._boxes.setdefault(user, _Box())
+        box = self._boxes.get(user)
+        if box is None:
+            box = self._boxes[user] = _Box()
+        return box
 
     # ------------------------------------------------------------ one after the other
     def _next(self, user: str) -> None:
@@ -234,7 +237,7 @@ class Postman:
                 _request_uri(user, "size=any" if page.as_is else ""),
                 _headers(page.letter, page.part),
                 page.body,
-                lambda status, reason: self._answered(page, status, reason),
+                partial(self._answered, page),
             )
         except GatewayError as error:
             status, reason = error.status, error.reason
@@ -457,7 +460,7 @@ def _request_uri(user: str, parameter: str) -> str:
 
 
 def _addresses(sender: SipAddress | str, user: str) -> Headers:
-    return [("From", name_addr(sender, params=[("tag", os.urandom(6).hex())])), ("To", _to(user))]
+    return [("From", f"{name_addr(sender)};tag={new_token()}"), ("To", _to(user))]
 
 
 @lru_cache(maxsize=4096)
@@ -468,8 +471,11 @@ def _to(user: str) -> str:
 def _headers(letter: Letter, part: int) -> Headers:
     call_id = ("Call-ID", letter.call_id(part))
     headers = [*_addresses(letter.sender, letter.user), call_id, ("Content-Type", letter.content_type)]
-    headers += _optional(letter)
-    return [*headers, _date(letter.written_at)] if letter.written_at else headers
+    if letter.subject or letter.language:
+        headers += _optional(letter)
+    if letter.written_at:
+        headers.append(_date(letter.written_at))
+    return headers
 
 
 def _kept_headers(user: str, row: KeptRow) -> Headers:

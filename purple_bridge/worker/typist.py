@@ -52,7 +52,7 @@ class Typist:
 
     def wrote(self, sender: SipAddress, user: str) -> None:
         """A message implies that its sender has stopped (RFC 3994 §3.3)."""
-        writing = self._writing.pop((sender.key, user), None)
+        writing = self._writing.pop((sender.key, user), None) if self._writing else None
         if writing is not None:
             glib.remove(writing.timer)
 
