@@ -18,6 +18,7 @@ import msgspec
 from purple_bridge import im_errors, logs, metrics
 from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
+from purple_bridge.bodies.content import MAX_BODY
 from purple_bridge.commands import Delivered, SendMessage, Typing, decode_message, encode
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage
@@ -43,6 +44,7 @@ MOST_TOLD = 4096
 TURNED_AWAY = {
     "account_in": ("resource-constraint", "too many messages to this user at the moment; try again later"),
     "contact": ("resource-constraint", "too many messages of yours at the moment; try again later"),
+    "length": ("policy-violation", f"a message has at most {MAX_BODY} characters"),
     "loop": ("policy-violation", "the same messages go to and fro between two programs: stopped"),
 }
 
@@ -235,6 +237,8 @@ class Messages:
         if not text:
             logger.debug("account %s %s: empty message from %s", account.label, message.ident, message.sender)
             return
+        if len(text) > MAX_BODY:  # hundreds of MESSAGEs, each of them kept while no phone is there
+            return self._turn_away(account, message, "length")
         if message.recipient:
             text = OWN_MARK + text
         origin = Origin(account, message.sender, message.ident) if message.wants_error else None
