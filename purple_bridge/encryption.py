@@ -1,7 +1,7 @@
 """What a row says about encryption towards its IM server, and that in words for `purplectl status`; pure.
 
-RFC 6120 §5.3.1 has XMPP clients prefer TLS, and libpurple's default requires it; IRC has no such thing (RFC 2812):
-there the option ``ssl`` decides. Of other plugins nothing is known here.
+On XMPP it is required unless the row says otherwise (``gateway_options``); on IRC, which has no such thing (RFC 2812),
+the option ``ssl`` decides. Of other plugins nothing is known here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from purple_bridge.ownership import plugin_of
 
 XMPP, IRC = "prpl-jabber", "prpl-irc"
-ALWAYS_ENCRYPTED = ("require_tls", "old_ssl")  # values of connection_security, the first is libpurple's default
+ALWAYS_ENCRYPTED = ("require_tls", "old_ssl")  # values of connection_security, the first is the default
 TRUE_WORDS = ("true", "yes", "on", "1")
 
 Options = Mapping[str, bool | int | str]

@@ -55,6 +55,7 @@ from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.db.words import in_words
 from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.encryption import Promise, promise_of
 from purple_bridge.errors import (
     BadRequest,
     BodyTooLarge,
@@ -149,6 +150,16 @@ class _Ways:
     contacts: list[ImContact]
     routes: list[Route]
     enabled: list[Route]
+
+
+def _protected(address: SipAddress, found: list[Route]) -> list[Route]:
+    """RFC 7247 §8: what is for a sips: URI leaves by accounts that are encrypted in any case. Raises NoAccount."""
+    if not address.secure or not found:
+        return found
+    protected = [route for route in found if promise_of(route[0].protocol, dict(route[0].options)) is Promise.ALWAYS]
+    if not protected:
+        raise NoAccount(f"{address.uri} needs an account that is encrypted in any case")
+    return protected
 
 
 class PurpleFunctions:
@@ -377,7 +388,7 @@ class PurpleFunctions:
         rows = [self._rows(writer)]
         if self._settings.gateway.contact_of(target) is None:
             rows.append(self._rows(target))
-        found = list(routes(rows[0], contacts))
+        found = _protected(target, list(routes(rows[0], contacts)))
         enabled = [route for route in found if route[0].enabled]
         self._ways[known] = ways = _Ways(writer, target, tuple(rows), contacts, found, enabled)
         return ways
@@ -645,7 +656,7 @@ class PurpleFunctions:
         contact = self._settings.gateway.contact_of(address)
         if contact is None:
             self._admit(address, watcher)
-        elif not any(self._routes(watcher, self._contacts(address))):
+        elif not _protected(address, list(self._routes(watcher, self._contacts(address)))):
             raise NoAccount(f"{watcher.uri} has no account on {contact.protocol}")
         else:
             presentity = self._settings.gateway.presentity(address, watcher.key)
@@ -677,7 +688,7 @@ class PurpleFunctions:
         contacts = self._contacts(target)
         if not contacts:
             raise NoContact(f"{target.uri} is no IM contact")
-        found = list(self._routes(watcher, contacts))
+        found = _protected(target, list(self._routes(watcher, contacts)))
         if not found:
             raise NoAccount(f"{watcher.uri} has no account on {contacts[0].protocol}")
         if presentity != target and len(found) > 1:

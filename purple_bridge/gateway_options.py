@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from purple_bridge.encryption import IRC, XMPP, Promise, promise_of
+from purple_bridge.encryption import ALWAYS_ENCRYPTED, IRC, XMPP, Promise, promise_of
 from purple_bridge.libpurple import plugins
 from purple_bridge.libpurple.certificate_check import parse_pins
 from purple_bridge.libpurple.plugins import Option, installed_protocols
@@ -39,12 +39,20 @@ def for_libpurple(protocol: str, given: Options) -> list[tuple[str, bool | int |
         if installed.id == plugin_of(protocol)
         for option in installed.options
     }
-    options = {"connect_server": GTALK_SERVER, **given} if protocol == GTALK else given
+    options = {**_defaults(protocol), **given}
     unknown = sorted(options.keys() - declared.keys())
     if unknown:
         raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
     converted = [(name, convert(declared[name], value)) for name, value in options.items()]
     return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
+
+
+def _defaults(protocol: str) -> dict[str, str]:
+    """What counts where the row says nothing."""
+    server = {"connect_server": GTALK_SERVER} if protocol == GTALK else {}
+    # libpurple requires it only of accounts that say so: its own default is another word (jabber.h), which counts as no
+    required = {"connection_security": ALWAYS_ENCRYPTED[0]} if plugin_of(protocol) == XMPP else {}
+    return server | required
 
 
 def server_of(protocol: str, given: Options) -> tuple[frozenset[str], str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.base import Server, run_as
+from tests.waiting import free_port
 
 # Nothing that waits (DNS, ident), and no limit that slows a burst of lines.
 CONFIG = """\
@@ -32,17 +33,29 @@ Ident = no
 PAM = no
 """
 
+TLS = """\
+
+[SSL]
+Ports = {port}
+CertFile = {pem}
+KeyFile = {pem}
+"""
+
 
 class Ngircd(Server):
     """An IRC server without passwords or predefined channels.
 
+    `tls`: a PEM file with certificate and key, for a second port, `tls_port`, where all is encrypted.
     `penalties`: slow a client down that sends many lines at once, as ngIRCd does where nothing is configured.
     """
 
     name: ClassVar[str] = "ngircd"
 
-    def __init__(self, directory: Path, port: int | None = None, *, penalties: bool = False) -> None:
+    def __init__(
+        self, directory: Path, port: int | None = None, *, penalties: bool = False, tls: Path | None = None
+    ) -> None:
         super().__init__(directory, port)
+        self.tls, self.tls_port = tls, free_port() if tls else 0
         self._penalty_seconds = -1 if penalties else 0
 
     @property
@@ -54,7 +67,8 @@ class Ngircd(Server):
         return run_as("nobody")
 
     def prepare(self) -> None:
-        self.config_path.write_text(CONFIG.format(port=self.port, penalty=self._penalty_seconds))
+        tls = TLS.format(port=self.tls_port, pem=self.tls) if self.tls else ""
+        self.config_path.write_text(CONFIG.format(port=self.port, penalty=self._penalty_seconds) + tls)
 
     def command(self) -> list[str]:
         return ["ngircd", "--nodaemon", "--config", str(self.config_path)]

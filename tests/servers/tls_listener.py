@@ -20,8 +20,8 @@ PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 class TlsListener:
     """One certificate for everybody. ``xmpp``: the domain, "" for TLS from the first octet on.
 
-    ``handshakes``: how many were finished; ``names``: what clients asked for (SNI); ``before``: all that was sent in
-    clear, ``received``: what was sent within TLS.
+    ``handshakes``: how many were finished; ``ended``: connections that are over; ``names``: what clients asked for
+    (SNI); ``before``: all that was sent in clear, ``received``: what was sent within TLS.
     """
 
     def __init__(self, pem: Path, xmpp: str = "") -> None:
@@ -31,7 +31,7 @@ class TlsListener:
         self._xmpp = xmpp.encode()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        self.handshakes = 0
+        self.handshakes = self.ended = 0
         self.names: list[str | None] = []
         self.before, self.received = b"", b""
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -63,6 +63,8 @@ class TlsListener:
                     self._talk(connection)
                 except OSError:  # of which ssl.SSLError is one
                     continue
+                finally:
+                    self.ended += 1
 
     def _talk(self, connection: socket.socket) -> None:
         if self._xmpp:
