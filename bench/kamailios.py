@@ -12,7 +12,7 @@ from bench.peer import ALICE, FROM_IM, TO_IM, Peer, check_server
 from bench.servers import COMPONENT, SECRET, group
 from bench.sip_end import SipEnd
 from purple_bridge.db.schema import create_all
-from purple_bridge.launcher.environment import default_config, environment, program
+from purple_bridge.launcher.environment import MEMORY_MANAGER, default_config, environment, program
 from purple_bridge.launcher.listeners import Listener
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.versions import find_kamailio
@@ -25,10 +25,11 @@ HERE = Path(__file__).parent / "kamailio"
 
 
 class KamailioServer(Server):
-    """Up when it takes a REGISTER; shared memory for all transactions of a run."""
+    """Up when it takes a REGISTER; shared memory for all transactions of a run, and the launcher's memory manager."""
 
     name: ClassVar[str] = "kamailio"
-    flags: ClassVar[tuple[str, ...]] = ("-DD", "-E", "-m", "1024", "-M", "16")
+    managers = ("-x", MEMORY_MANAGER, "-X", MEMORY_MANAGER)
+    flags: ClassVar[tuple[str, ...]] = ("-DD", "-E", "-m", "1024", "-M", "16", *managers)
 
     def probe(self) -> bool:
         end = SipEnd("sip:probe@example.org", (HOST, self.port))
