@@ -8,9 +8,11 @@ value; an exception that leaves a route would be logged and the request never an
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 
@@ -52,7 +54,7 @@ PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than w
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
 NO_DATABASE = -503
-
+PEERS = 1  # group of the table `address`
 NO_USER = -404  # KSR.purple.is_user
 
 # who the sender is, for those who trust the server that says so: a phone must not say it (RFC 3325 section 5)
@@ -80,6 +82,8 @@ class Routes:
         self._internal_port = self._internal.rpartition(":")[2]
         self._port = ""  # of the listener to which the request came
         self._auth = parameters["auth"] == 1
+        # modules that kamailio.cfg loads where it is asked to
+        self._limits_floods, self._trusts_peers = hasattr(KSR, "pike"), hasattr(KSR, "permissions")
         self._live = live_settings()
         self._known: dict[str, str] = {}  # user@realm -> MD5(user:realm:password)
         self._web = WebServer(self._live)
@@ -119,6 +123,10 @@ class Routes:
     def ksr_xhttp_event(self, _message: object, _event: str) -> int:
         """The same boundary for HTTP."""
         self._live.look()
+        if self._limits_floods and _is_flooding():
+            KSR.set_reply_close()
+            KSR.xhttp.xhttp_reply(503, "Service Unavailable", "", "")
+            return 1
         try:
             if self._web.is_here():
                 self._web.handle()
@@ -132,7 +140,7 @@ class Routes:
         return 1
 
     def _route(self) -> None:
-        if self.ksr_route_gateway() or self.ksr_route_sanity():
+        if self.ksr_route_gateway() or (self._limits_floods and _is_flooding()) or self.ksr_route_sanity():
             return
         method = _method()
         for route in self._routes:
@@ -150,7 +158,8 @@ class Routes:
             "SUBSCRIBE": KSR.presence.handle_subscribe,
         }
         KSR.maxfwd.process_maxfwd(MAX_FORWARDS)  # RFC 3261 §16.6: one less goes on
-        return self._answer_to_own(routes.get(_method()))
+        method = _method()
+        return self._answer_to_own(method, routes.get(method))
 
     # ---- what every request passes
 
@@ -205,9 +214,9 @@ class Routes:
             "SUBSCRIBE": _handle_subscribe,
             "NOTIFY": KSR.rls.handle_notify,
         }
-        return self._answer_to_own(routes.get(method))
+        return self._answer_to_own(method, routes.get(method))
 
-    def _answer_to_own(self, route: Callable[[], object] | None) -> bool:
+    def _answer_to_own(self, method: str, route: Callable[[], object] | None) -> bool:
         if route is None:
             return _reply(405, "Method Not Allowed")
         if method not in ("MESSAGE", "OPTIONS") and KSR.purple.database_answers() < 0:
@@ -238,7 +247,7 @@ class Routes:
         """Requests come from local users, who prove it: From is the authenticated user, name and domain."""
         if KSR.is_myself_furi() <= 0:
             return _reply(403, "Not relaying")
-        if not self._auth:
+        if not self._auth or self._is_trusted():
             return NEXT
         if _has_doubtful_credentials(method):
             return _reply(400, "One set of credentials only")
@@ -360,6 +369,10 @@ class Routes:
             return _reply(513, "Message Too Large")
         return _relay()
 
+    def _is_trusted(self) -> bool:
+        """A server that the operator trusts as he trusts this one: it has authenticated whom it speaks for."""
+        return self._trusts_peers and bool(KSR.permissions.allow_source_address(PEERS) > 0)
+
     def _answer_here(self) -> None:
         """rls has one Contact for the phones and for its own SUBSCRIBEs; the NOTIFYs for those are to come here."""
         KSR.hdr.remove("Contact")
@@ -380,6 +393,21 @@ class Routes:
             address = "sip:{}@{}".format(*_address("$rU", "$rd"))
             return _is_subscriber(address) > 0
         return bool(KSR.registrar.registered(LOCATION) > 0)
+
+
+def _is_flooding() -> bool:
+    """More comes from this address than it may. It is dropped: an answer would go to whomever the address belongs to,
+    which may be forged, and costs more than the request."""
+    flooding = not _is_loopback(_text("$si")) and bool(KSR.pike.pike_check_req() < 0)
+    if flooding:
+        KSR.purple.limited("flood")
+    return flooding
+
+
+@lru_cache(maxsize=4096)
+def _is_loopback(address: str) -> bool:
+    """All who are on this machine have one address."""
+    return ipaddress.ip_address(address.strip("[]")).is_loopback
 
 
 def _to_phones() -> bool:

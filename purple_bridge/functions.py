@@ -273,6 +273,11 @@ class PurpleFunctions:
         """
         return self._guarded(lambda: self._handle_xcap(auid, uri, method, conditional))
 
+    def limited(self, limit: str) -> int:
+        """The script has refused or dropped the request: counts it in ``purple_limited_total`` under this name."""
+        self._meter.count(LIMITED, limit)
+        return TAKEN
+
     def is_contact(self, uri: str) -> int:
         """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -404."""
         try:

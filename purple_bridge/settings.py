@@ -51,6 +51,7 @@ class Settings:
     avatars: str = "off"
     log_level: str = "info"
     log_bodies: bool = False
+    flood_limit: int = 2000
     user_rate: int = 0
     account_rate: int = 0
     contact_rate: int = 0
@@ -78,6 +79,7 @@ def read_settings(read: Read) -> Settings:
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
         ca_dir=_text(read, "ca_dir", required=False, default=""),
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
+        flood_limit=_number(read, "flood_limit", 0, 65_000, 2000),
         **{name: checked(read) for name, checked in AT_RUN_TIME.items()},
     )
     _check_loopback("internal", settings.internal)

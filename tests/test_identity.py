@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Self
 
 import pytest
 
+from purple_bridge.db import peers
+from purple_bridge.db.engine import make_engine
 from tests.agents.dialog import new_token
 from tests.agents.phone import Phone, pidf
 from tests.agents.sip import Digest, Response, challenge, parse
@@ -43,8 +46,9 @@ def alice(kamailio: Kamailio) -> Iterator[Phone]:
 class Wire:
     """Sends requests as they are written, with Mallory's own correct credentials unless others are given."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((source, 0))
         self._socket.connect(("127.0.0.1", port))
         self._socket.settimeout(10)
         self.digest: Digest | None = None
@@ -392,3 +396,11 @@ def test_the_compact_event_header_is_read(wire: Wire) -> None:
     assert wire.send("SUBSCRIBE", BOB, body="", Event="o: presence.winfo", ContentType="").status == 403
     two = "Event: presence\r\nEvent: presence.winfo"
     assert wire.send("SUBSCRIBE", BOB, body="", Event=two, ContentType="").status != 500
+
+
+def test_rows_of_peers_mean_nothing_without_the_option(kamailio: Kamailio) -> None:
+    engine = make_engine(kamailio.db_url)
+    assert peers.add(engine, peers.Peer(ip_network("127.0.0.2")))
+    engine.dispose()
+    with Wire(kamailio.port, "127.0.0.2") as wire:
+        assert wire.exchange(written("MESSAGE", BOB, {})).status == 407

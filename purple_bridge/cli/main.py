@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "purple_bridge.cli.check",
     "db": "purple_bridge.cli.database",
     "user": "purple_bridge.cli.users",
+    "peer": "purple_bridge.cli.peers",
     "account": "purple_bridge.cli.accounts",
     "export": "purple_bridge.cli.transfer",
     "import": "purple_bridge.cli.transfer",

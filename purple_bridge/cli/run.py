@@ -57,6 +57,7 @@ class Options:
     receivers: int
     settings: dict[str, str]
     no_auth: bool
+    trusted: bool
     web: Listener | None
     certificate: Path | None
     private_key: Path | None
@@ -175,6 +176,11 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The private key of the certificate, PEM, without a password.",
 )
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="What comes from the peers of `purplectl peer` needs no password, for whichever local user it is.",
+)
 @click.option("--no-auth", is_flag=True, help="Believe the From header: for trials on loopback.")
 @click.option(
     "--log-file",
@@ -219,6 +225,7 @@ def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
         web=options.web,
         receivers=options.receivers,
         auth=not options.no_auth,
+        trusted=options.trusted,
         threads_mode=kamailio.threads_mode,
         # not resolved: a renewal changes where links lead to
         certificate=options.certificate and options.certificate.absolute(),

@@ -57,6 +57,18 @@ subscriber = Table(
     Column("ha1b", String(128), nullable=False),
 )
 
+# Kamailio's permissions: peers whose requests need no password; made by its own file, written by `purplectl peer`
+address = Table(
+    "address",
+    _metadata,
+    Column("id", _UNSIGNED, primary_key=True),
+    Column("grp", Integer, nullable=False),
+    Column("ip_addr", String(50), nullable=False),
+    Column("mask", Integer, nullable=False),
+    Column("port", SmallInteger, nullable=False),
+    Column("tag", String(64)),
+)
+
 # Kamailio's list of tables; its modules refuse to start when a row is missing or differs
 version = Table(
     "version",

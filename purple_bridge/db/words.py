@@ -11,7 +11,9 @@ LONGEST_READ = 2000
 
 # values are quoted as names of columns and tables are: MySQL's "Duplicate entry '…'", PostgreSQL's 'invalid …: "…"'
 _QUOTED = re.compile(r"""(['"])(?![\w.$-]{1,64}\1).*?(?:\1|$)""", re.DOTALL)
-_VALUES = re.compile(r"""(Duplicate entry |Incorrect \w+ value: |near |: )(['"]).*?\2(?= for | at |\W{0,20}$)""", re.DOTALL)
+_VALUES = re.compile(
+    r"""(Duplicate entry |Incorrect \w+ value: |near |: )(['"]).*?\2(?= for | at |\W{0,20}$)""", re.DOTALL
+)
 
 
 def in_words(error: SQLAlchemyError) -> str:

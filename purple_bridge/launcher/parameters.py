@@ -30,7 +30,7 @@ STRINGS = (
 )
 NUMBERS = (
     *("httpProxy_port", "workers", "queue_ttl", "log_bodies", "auth"),
-    *("user_rate", "account_rate", "contact_rate", "loop_limit"),
+    *("flood_limit", "user_rate", "account_rate", "contact_rate", "loop_limit"),
 )
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "web", "auth")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purple_bridge.db.urls import location_url
-from purple_bridge.launcher.listeners import Listener, free_loopback_port, is_ip_address
+from purple_bridge.launcher.listeners import Listener, free_loopback_port, is_ip_address, is_loopback
 from purple_bridge.launcher.parameters import define_lines, quoted
 from purple_bridge.launcher.state import StateDirectory, write_private
 
@@ -24,6 +24,7 @@ class Run:
 
     ``parameters``: the ``purple.NAME`` values as texts, complete with ``db_url``, ``internal`` and ``workers``.
     ``web``: the listener of the web page.  ``certificate``, ``private_key``: PEM files, where a listener is TLS.
+    ``trusted``: peers in the table ``address`` need no password.
     ``receivers``: processes for each UDP listener of phones. ``threads_mode``: this Kamailio has app_python3's
     ``threads_mode``.
     """
@@ -37,6 +38,7 @@ class Run:
     web: Listener | None = None
     receivers: int = 1
     auth: bool = True
+    trusted: bool = False
     threads_mode: bool = False
     certificate: Path | None = None
     private_key: Path | None = None
@@ -111,6 +113,9 @@ def _features(run: Run) -> list[str]:
         "WITH_TLS": run.tls,
         "WITH_MHOMED": hosts != {"127.0.0.1"},
         "WITH_THREADS_MODE": run.threads_mode,
+        # on loopback all have one address
+        "WITH_FLOOD_LIMIT": run.parameters.get("flood_limit") != "0" and not all(map(is_loopback, hosts)),
+        "WITH_TRUSTED": run.auth and run.trusted,
     }
     return [name for name, wanted in features.items() if wanted]
 
