@@ -7,6 +7,11 @@ from collections import deque
 MODULUS = 1 << 32  # XEP-0198 §4: "h" is an unsignedInt and starts again at 0
 
 
+# of most streams: an empty deque takes 760 octets
+_NONE_WAITS: deque[tuple[int, str]] = deque()
+_NONE_PAST: deque[int] = deque()
+
+
 class Stream:
     """From the moment <enable/> is sent; ``enabled`` once the server agreed.
 
@@ -19,19 +24,23 @@ class Stream:
         self.resending = True
         self._sent = 0
         self._acknowledged = 0
-        self._waiting: deque[tuple[int, str]] = deque()
-        self._past: deque[int] = deque()  # of those sent past libpurple, the places of what is not acknowledged
+        self._waiting = _NONE_WAITS
+        self._past = _NONE_PAST  # of those sent past libpurple, the places of what is not acknowledged
         self._past_acknowledged = 0
 
     def sent(self, ident: str) -> None:
         """A message, iq or presence stanza was written; ``ident`` "": nobody waits for its acknowledgement."""
         self._sent += 1
         if ident:
+            if self._waiting is _NONE_WAITS:
+                self._waiting = deque()
             self._waiting.append((self._sent, ident))
 
     def sent_past_libpurple(self, ident: str) -> None:
         """As ``sent``, for a stanza that libpurple neither counts nor keeps."""
         self.sent(ident)
+        if self._past is _NONE_PAST:
+            self._past = deque()
         self._past.append(self._sent)
 
     def acknowledge(self, h: int) -> list[str]:

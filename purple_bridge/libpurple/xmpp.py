@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_void_p, cast
+from contextlib import suppress
+from ctypes import CDLL, CFUNCTYPE, POINTER, PYFUNCTYPE, byref, c_char_p, c_int, c_void_p, cast
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ from .text import escape
 from .xmpp_contacts import Contacts
 
 PLUGIN = b"prpl-jabber"
+LIBXML = "libxml2.so.2"
+PARSER_BYTES = 1024
 STREAM_MANAGEMENT = b"urn:xmpp:sm:3"
 STANZAS = frozenset((b"message", b"iq", b"presence"))
 
@@ -72,6 +75,7 @@ class Xmpp(Protocol):
 
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
+        _begin_with_small_buffers()
         signals.connect(self._plugin, b"jabber-sending-xmlnode", _Xmlnode, self._sending)
         signals.connect(self._plugin, b"jabber-sending-text", _Text, self._sending_text)
         signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
@@ -360,3 +364,14 @@ def bare(jid: str) -> str:
 def jid_of(connection: int) -> str:
     """The account's full JID as the server gave it when the resource was bound (jabber.c)."""
     return decode(c.purple_quick.purple_connection_get_display_name(connection))
+
+
+def _begin_with_small_buffers() -> None:
+    """Each connection has a parser of libxml2, whose buffer has 8 KB from the start and grows when it must.
+
+    A library that has no such variable keeps its size.
+    """
+    with suppress(OSError, AttributeError):
+        size = getattr(CDLL(LIBXML), "__xmlDefaultBufferSize")
+        size.restype = POINTER(c_int)
+        size().contents.value = PARSER_BYTES // 2  # parserInternals.c takes twice as much

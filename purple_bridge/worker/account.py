@@ -147,9 +147,8 @@ class OwnedAccount:
 
     def expire(self, now: float) -> None:
         """RFC 3903 §4.1: what is not refreshed is gone."""
-        left = {user: wanted.at(now) for user, wanted in self.wanted.items()}
-        if any(left[user] is not wanted for user, wanted in self.wanted.items()):
-            self.wanted = left
+        if any(wanted.at(now) is not wanted for wanted in self.wanted.values()):
+            self.wanted = {user: wanted.at(now) for user, wanted in self.wanted.items()}
             self._follow()
 
     @property

@@ -7,6 +7,7 @@ flooded either: of its logins only so many run at a time, and the others' server
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from purple_bridge.libpurple import glib
 LOGINS_PER_SECOND = 20  # of the whole gateway
 WHOLE_SECONDS = 100.0
 MOST_PER_SECOND = 60
+CATCH_UP = 2  # logins that a busy loop may make up for
 MOST_AT_ONCE = 100  # logins of the whole gateway that run at one server
 
 Login = Callable[[], bool]
@@ -39,6 +41,7 @@ class LoginQueue:
         self._running: Counter[str] = Counter()
         self._count = self._most = 0  # that wait; that waited since nobody did
         self._ticking = False
+        self._due = 0.0  # the next login, by the monotonic clock
 
     def submit(self, server: str, login: Login) -> None:
         """Call ``login`` when its turn comes: at once if nobody waits.
@@ -50,7 +53,7 @@ class LoginQueue:
         self._most = max(self._most, self._count)
         self._offer(server)
         if not self._ticking:
-            self._ticking = True
+            self._ticking, self._due = True, time.monotonic()
             glib.call_soon(self._next)
 
     def ended(self, server: str) -> None:
@@ -65,7 +68,10 @@ class LoginQueue:
             self._turns.setdefault(server)
 
     def _next(self) -> None:
-        glib.add_timer(1 / rate(self._most, self._workers), self._tick)
+        """A late timer does not make those after it late, too; but never many come together."""
+        interval, now = 1 / rate(self._most, self._workers), time.monotonic()
+        self._due = max(self._due, now - CATCH_UP * interval) + interval
+        glib.add_timer(max(0.0, self._due - now), self._tick)
         if self._turns:  # else all wait for servers that answer slowly
             self._run(self._turns.popitem(last=False)[0])
 

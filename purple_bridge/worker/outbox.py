@@ -54,6 +54,11 @@ class Item:
     written: bool = False  # a row was asked for: what the database has not confirmed in time may still become one
 
 
+# of most accounts: an empty deque takes 760 octets
+_NONE_WAITS: deque[Item] = deque()
+_NO_PAGE: set[int] = set()
+
+
 class Outbox:
     """``backlog``: rows that the database had for the account when the worker started, or learned of since.
 
@@ -64,7 +69,7 @@ class Outbox:
         self, rows: Rows, backlog: int = 0, always: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._rows, self._clock, self.always = rows, clock, always
-        self._waiting: deque[Item] = deque()
+        self._waiting = _NONE_WAITS
         self._in_flight: OrderedDict[str, Item] = OrderedDict()
         self._awaited = 0  # of those in flight, how many the network will acknowledge
         self._in_doubt: dict[str, Item] = {}  # of the waiting: in flight when the connection was lost
@@ -76,7 +81,7 @@ class Outbox:
         self._erasing = 0
         self._steady_from = clock() + STEADY_SECONDS
         self.room_made: Callable[[], None] = lambda: None  # called when there may be something to hand over
-        self._page: set[int] = set()  # the last rows read: the command that brings one of them too is no second message
+        self._page = _NO_PAGE  # the last rows read: the command that brings one of them too is no second message
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight) + self._beyond
@@ -97,6 +102,8 @@ class Outbox:
         elif message.stored and self._more and message.id > self._read_to:
             self._pass_by(message)
         else:
+            if self._waiting is _NONE_WAITS:
+                self._waiting = deque()
             self._waiting.append(Item(message, message.stored, self._clock()))
 
     def _pass_by(self, message: SendMessage) -> None:

@@ -45,6 +45,8 @@ class Wanted:
 
     def at(self, now: float) -> Wanted:
         """RFC 3903 §4.1: what was not refreshed is gone. The same object where nothing is."""
+        if not self.publications and (self.here_until is None or self.here_until > now):
+            return self
         left = tuple(publication for publication in self.publications if publication.expires_at > now)
         here_until = self.here_until
         if here_until is not None and here_until <= now:

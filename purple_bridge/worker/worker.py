@@ -63,6 +63,7 @@ from purple_bridge.worker.kept import Shelf
 from purple_bridge.worker.kept_watches import KeptWatches
 from purple_bridge.worker.logins import LoginQueue
 from purple_bridge.worker.measure import Measurements
+from purple_bridge.worker.memory import Memory
 from purple_bridge.worker.messages import Messages, address_of
 from purple_bridge.worker.parameters import LOOK_SECONDS, ParameterWatch
 from purple_bridge.worker.permissions import Permissions, may_not_see
@@ -80,6 +81,7 @@ from purple_bridge.worker.watches import Watches
 
 logger = logging.getLogger(__name__)
 
+SLICES = 20  # of the accounts, which are looked at one slice after the other: nothing waits for all of them
 FRAMES_AT_ONCE = 64  # commands handled before other events get their turn
 SWEEP_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
@@ -109,6 +111,9 @@ class Worker:
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
         self._to_pump: set[OwnedAccount] = set()  # with messages or room, by what is being handled
         self._draining = False
+        self._to_sweep: list[bytes] = []  # accounts whose turn comes within this second
+        self._slice = 1
+        self._memory = Memory()
 
     def start(self) -> None:
         """In the loop's thread, before the loop runs. Raises RuntimeError or OSError."""
@@ -149,6 +154,7 @@ class Worker:
         self._control = ControlServer(socket_path(settings.state_dir, self._number), commands)
         glib.watch(self._channels.descriptor(self._number), glib.READ, self._receive)
         _every(SWEEP_SECONDS, self._sweep)
+        _every(SWEEP_SECONDS / SLICES, self._sweep_some)
         if self._number == 1:
             asking = RpcClient(settings.rpc_socket, run / "parameters.sock")  # not behind what is to be published
             _every(LOOK_SECONDS, ParameterWatch(asking, self._follower.follow).look)
@@ -346,19 +352,28 @@ class Worker:
         self._watches.restore(self.account(watch.account), watch, allowed)
 
     def _sweep(self) -> None:
-        """Once a second: presences and subscriptions that nobody refreshed, messages that stay."""
+        """Once a second: what no single account has."""
         self._live.look()
-        now = time.time()
         self._sending.end()
         self._store.flush()
         self._rows.work()
         if self._board.reload_requested(self._number):
             self._backlog.reload()
-        for account in self._accounts.values():
-            account.expire(now)
-            if account.outbox:
-                account.sweep()
-            self._watches.sweep(account, now)
+        self._memory.look()
+
+    def _sweep_some(self) -> None:
+        """Each account once a second."""
+        if not self._to_sweep:
+            self._to_sweep = list(self._accounts)
+            self._slice = -(-len(self._to_sweep) // SLICES)
+        turn, now = self._to_sweep[-self._slice :], time.time()
+        del self._to_sweep[-self._slice :]
+        for digest in turn:
+            if account := self._accounts.get(digest):
+                account.expire(now)
+                if account.outbox:
+                    account.sweep()
+                self._watches.sweep(account, now)
 
     # ------------------------------------------------------------ what the rows need
     def find(self, digest: bytes) -> OwnedAccount | None:
@@ -464,6 +479,7 @@ class Worker:
 
     def connected(self, purple: Account) -> None:
         if account := self._owner(purple):
+            self._memory.signed_on()
             account.connected()
 
     def connection_failed(self, purple: Account, error: ConnectionError) -> None:
