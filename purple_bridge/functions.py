@@ -53,6 +53,7 @@ from purple_bridge.db import presence_server, silo, subscribers
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
+from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.words import in_words
 from purple_bridge.destinations import contacts_of, routes
 from purple_bridge.encryption import Promise, promise_of
@@ -203,6 +204,7 @@ class PurpleFunctions:
             self._settings.db_table,
             generation=self._board.rows_generation,
             may_ask=lambda: self._database.state is not DatabaseState.SILENT,
+            passwords=Passwords(self._settings.key_path),
         )
         self._queue = QueueWriter(make_engine(self._settings.db_url, timeout=WRITE_SECONDS))
         self._numbers = Numbers(rank)

@@ -18,7 +18,9 @@ from purple_bridge.accepted import SECONDS, Accepted
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.db import contacts, presence_server, queue, silo
 from purple_bridge.db.engine import make_engine
+from purple_bridge.db.key_file import read_keys
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
+from purple_bridge.db.passwords import load_library
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
 from purple_bridge.kamailio_rls import repair_rls
@@ -56,6 +58,7 @@ class Runtime:
         repair_tls()
         if self.settings.db_url.startswith("sqlite:"):
             make_sqlite_wait()
+        _check_keys(self.settings)
         _check_database(self.settings)
         _check_authorities(self.settings)
         _announce(self.settings)
@@ -123,10 +126,11 @@ def _announce(settings: Settings) -> None:
     """What ``purplectl --state-dir`` finds this gateway by, also where the launcher has not started it."""
     state = StateDirectory(Path(settings.state_dir))
     state.create()
-    names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web")
+    names = ("db_url", "db_table", "state_dir", "rpc_socket", "internal", "web", "key_file")
     values = {name: str(getattr(settings, name)) for name in names}
     proxy = {"httpProxy_host": settings.http_proxy_host, "httpProxy_port": str(settings.http_proxy_port)}
     place = {"run_dir": str(state.run), "log_file": logs.file_of(), "ca_dir": settings.ca_dir}
+    place["protocols"] = ",".join(settings.protocols)
     own = {**values, **proxy, **place, "gateway_domain": settings.gateway.domain}
     state.write_settings({**state.read_settings(), **own})
 
@@ -137,6 +141,14 @@ def _open_sockets(settings: Settings) -> list[socket.socket]:
         return [open_socket(settings.internal) for _ in range(settings.workers)]
     except OSError as error:
         raise ConfigurationError(f"purple.internal: {settings.internal}: {error.strerror or error}") from None
+
+
+def _check_keys(settings: Settings) -> None:
+    """The file of the keys can be used. Their library is loaded here, so that all processes have it in common."""
+    if settings.key_file and not settings.key_path.exists():
+        raise ConfigurationError(f"purple.key_file: there is no {settings.key_file}; run purplectl key create")
+    if read_keys(settings.key_path):
+        load_library()
 
 
 def _check_authorities(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from purple_bridge.addresses import GatewayDomain, SipAddress
@@ -26,6 +27,7 @@ MAX_WORKERS = 64
 LONGEST_NUMBER = 10  # digits
 MOST_A_SECOND = 1_000_000
 LONGEST_SHOWN = 200  # characters
+KEY_NAME = "key"  # in the state directory
 
 Read = Callable[[str], Any]
 
@@ -59,6 +61,13 @@ class Settings:
     web: str = ""
     web_admins: frozenset[str] = frozenset()
     ca_dir: str = ""
+    key_file: str = ""
+    protocols: tuple[str, ...] = ()  # ids of plugins; none: all that are installed
+
+    @property
+    def key_path(self) -> Path:
+        """Where the keys of the passwords are, if there are any."""
+        return Path(self.key_file or Path(self.state_dir) / KEY_NAME)
 
 
 def read_settings(read: Read) -> Settings:
@@ -77,6 +86,8 @@ def read_settings(read: Read) -> Settings:
         state_dir=_text(read, "state_dir", default=STATE_DIR),
         rpc_socket=_text(read, "rpc_socket", default=RPC_SOCKET),
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
+        key_file=_text(read, "key_file", required=False, default=""),
+        protocols=read_protocols(_text(read, "protocols", required=False, default="")),
         ca_dir=_text(read, "ca_dir", required=False, default=""),
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
         flood_limit=_number(read, "flood_limit", 0, 65_000, 2000),
@@ -146,6 +157,19 @@ def _users(read: Read, name: str) -> frozenset[str]:
         raise ConfigurationError(
             f"purple.{name} is {value}: {reason}; write sip:USER@DOMAIN, parted by commas"
         ) from None
+
+
+def read_protocols(text: str) -> tuple[str, ...]:
+    """``purple.protocols``: ids of plugins, parted by commas; none, for empty or ``all``: whatever is installed.
+
+    Raises ConfigurationError.
+    """
+    words = [word for word in text.replace(",", " ").split() if word]
+    if wrong := [word for word in words if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", word)]:
+        raise ConfigurationError(f"purple.protocols: {shown(wrong[0])} is no protocol; see `purplectl protocols`")
+    if words in ([], ["all"]):
+        return ()
+    return tuple(dict.fromkeys("prpl-jabber" if word == "gtalk" else word for word in words))
 
 
 def _identifier(read: Read, name: str, default: str) -> str:

@@ -40,7 +40,10 @@ _ATTEMPT = re.compile(r"proxy: Connection attempt failed: (?:\[Errno -?\d+\] )?(
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """``protocol``, ``options``: as in a row; ``timeout``: seconds; ``http_proxy``: host and port, None for none."""
+    """``protocol``, ``options``: as in a row; ``timeout``: seconds; ``http_proxy``: host and port, None for none.
+
+    ``protocols``: as purple.protocols; empty: none is ruled out. No other plugin than the account's is loaded.
+    """
 
     protocol: str
     ext_user: str
@@ -49,6 +52,7 @@ class Order:
     timeout: float = 60.0
     ca_dir: str = ""  # as purple.ca_dir
     http_proxy: tuple[str, int] | None = None
+    protocols: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ class Trial:
         self._seconds: float | None = None
         self._result: Result | None = None
         self._account: Account | None = None
-        self._core = Core(cast(Events, self), self._progress)
+        self._core = Core(cast(Events, self), self._progress, order.protocols or [plugin_of(order.protocol)])
 
     def start(self) -> None:
         """Once in a process. Raises RuntimeError when libpurple does not start."""

@@ -52,7 +52,7 @@ class Purplectl:
         self._environment = {"PURPLE_DB_URL": url, "PURPLE_STATE_DIR": str(state_dir)}
 
     def __call__(self, *arguments: str, stdin: str = "") -> Result:
-        source = ProtocolSource(lambda: PROTOCOLS)
+        source = ProtocolSource(lambda _allowed: PROTOCOLS)
         return CliRunner().invoke(cli, arguments, input=stdin, obj=source, env=self._environment)
 
     def done(self, *arguments: str, stdin: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,12 @@ GTALK = "gtalk"  # the old module's name for XMPP at Google
 
 @dataclass(frozen=True, slots=True)
 class ProtocolSource:
-    """Where the commands get the protocol plugins from: the click context's ``obj``, else libpurple."""
+    """Where the commands get the protocol plugins from: the click context's ``obj``, else libpurple.
 
-    protocols: Callable[[], Sequence[Protocol]]
+    ``protocols``: those with these ids, of all that are installed for none; the others are not loaded.
+    """
+
+    protocols: Callable[[Collection[str]], Sequence[Protocol]]
 
 
 def pass_protocols(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,12 +45,12 @@ def pass_protocols(command: Callable[..., None]) -> Callable[..., None]:
     return with_source
 
 
-def _installed() -> Sequence[Protocol]:
+def _installed(allowed: Collection[str]) -> Sequence[Protocol]:
     try:
         from purple_bridge.libpurple.plugins import list_protocols  # noqa: PLC0415 - loads libpurple
     except OSError as error:
         raise ConfigurationError(f"libpurple cannot be loaded ({error}): apt-get install libpurple0") from error
-    return list_protocols()
+    return list_protocols(allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,13 @@ def account_arguments(command: Callable[..., None]) -> Callable[..., None]:
 # --- checks -----------------------------------------------------------------------------------------------
 
 
-def find_protocol(protocols: Sequence[Protocol], name: str) -> Protocol:
-    """The plugin of ``ext_prot``; UsageError names those there are."""
+def find_protocol(protocols: Sequence[Protocol], name: str, allowed: Collection[str] = ()) -> Protocol:
+    """The plugin of ``ext_prot``; UsageError names those there are. ``allowed``: purple.protocols."""
     wanted = "prpl-jabber" if name == GTALK else name
+    if allowed and wanted not in allowed:
+        raise click.UsageError(
+            f"purple.protocols does not allow {name!r}, only {', '.join(allowed)}: add it there and restart the gateway"
+        )
     for protocol in protocols:
         if protocol.id == wanted:
             return protocol
@@ -148,7 +155,8 @@ def checked_name(ext_user: str) -> str:
 def find_account(engine: Engine, settings: Settings, named: Named) -> Account | None:
     """The row of the account, in whatever spelling of its name."""
     wanted = normalize_im_name(named.protocol, named.ext_user)
-    for account in Mapping(engine, settings.table).accounts_of(named.user.key):
+    mapping = Mapping(engine, settings.table, passwords=settings.passwords)
+    for account in mapping.accounts_of(named.user.key):
         if account.protocol == named.protocol and normalize_im_name(named.protocol, account.ext_user) == wanted:
             return account
     return None

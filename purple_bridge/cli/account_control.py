@@ -75,7 +75,7 @@ def _set_enabled(settings: Settings, named: Named, enabled: bool) -> bool:
             return False
         options = {name: value for name, value in account.options if name != ENABLED}
         change_account(
-            engine, account.id, options=options if enabled else options | {ENABLED: False}, table=settings.table
+            engine, account, options=options if enabled else options | {ENABLED: False}, table=settings.table
         )
     tell_workers(settings, [named.user.key])
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,6 +37,9 @@ from purple_bridge.cli.trial import test_command
 from purple_bridge.db.account import Account, OptionValue
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.provision import add_account, change_account, remove_account
+
+if TYPE_CHECKING:
+    from purple_bridge.libpurple.plugins import Protocol
 
 
 @click.group("account")
@@ -74,12 +78,13 @@ def add(
     as_json: bool,
 ) -> None:
     """Give a SIP user an account on an IM network."""
-    values = parse_options(find_protocol(source.protocols(), named.protocol), options)
+    values = parse_options(_allowed(source, settings, named), options)
     secret = None if no_password else checked_password(password.read())
     with open_engine(settings) as engine:
         if find_account(engine, settings, named):
             raise click.ClickException(f"{named.user.uri} has {named} already: use `purplectl account set`")
-        add_account(engine, named.user, named.protocol, named.ext_user, secret, values, settings.table)
+        row = (named.user, named.protocol, named.ext_user, secret, values)
+        add_account(engine, *row, settings.table, settings.passwords)
     tell_workers(settings, [named.user.key])
     print_done(as_json, f"added {named} for {named.user.uri}", named.fields)
 
@@ -102,14 +107,15 @@ def set_(
     as_json: bool,
 ) -> None:
     """Change the options or the password of an account."""
-    values = parse_options(find_protocol(source.protocols(), named.protocol), options)
+    values = parse_options(_allowed(source, settings, named), options)
     secret = checked_password(password.read()) if password.given else None
     if not (values or unset or secret):
         raise click.UsageError("nothing to change: --option, --unset, --password-stdin or --password-file")
     with open_engine(settings) as engine:
         account = found_account(engine, settings, named)
         merged = _without(account, unset) | values if values or unset else None
-        change_account(engine, account.id, password=secret, options=merged, table=settings.table)
+        table, passwords = settings.table, settings.passwords
+        change_account(engine, account, password=secret, options=merged, table=table, passwords=passwords)
     tell_workers(settings, [named.user.key])
     print_done(as_json, f"changed {named} of {named.user.uri}", named.fields)
 
@@ -133,13 +139,18 @@ def remove(settings: Settings, named: Named, as_json: bool) -> None:
 def list_(settings: Settings, user: SipAddress | None, as_json: bool) -> None:
     """List the accounts, of one SIP user or of all; passwords are not shown."""
     with open_engine(settings) as engine:
-        mapping = Mapping(engine, settings.table)
+        mapping = Mapping(engine, settings.table, passwords=settings.passwords)
         accounts = list(mapping.accounts_of(user.key) if user else mapping.all_accounts())
     if as_json:
         print_json([_as_json(account) for account in accounts])
         return
     columns = ["SIP user", "protocol", "account", "password", "options", "error"]
     print_table(columns, [_as_row(account) for account in accounts])
+
+
+def _allowed(source: ProtocolSource, settings: Settings, named: Named) -> Protocol:
+    """The account's plugin. Raises UsageError."""
+    return find_protocol(source.protocols(settings.protocols), named.protocol, settings.protocols)
 
 
 def _without(account: Account, unset: Sequence[str]) -> dict[str, OptionValue]:
@@ -157,10 +168,17 @@ def _as_json(account: Account) -> dict[str, object]:
         "sip_user": f"sip:{account.sip_user}",
         "protocol": account.protocol,
         "ext_user": account.ext_user,
-        "password": "none" if account.password is None else "set",
+        "password": _password(account),
         "options": dict(account.options),
         "error": account.error,
     }
+
+
+def _password(account: Account) -> str:
+    """In a word."""
+    if account.unreadable:
+        return "unreadable"
+    return "none" if account.password is None else "set"
 
 
 def _as_row(account: Account) -> list[str]:

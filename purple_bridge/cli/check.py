@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from purple_bridge.cli.options import json_option, print_json
+from purple_bridge.db.key_file import DEFAULT_NAME
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted, sqlalchemy_url
 from purple_bridge.errors import ConfigurationError
@@ -24,6 +25,7 @@ from purple_bridge.launcher.environment import default_config, default_state_dir
 from purple_bridge.launcher.listeners import is_ip_address
 from purple_bridge.launcher.preflight import Finding
 from purple_bridge.launcher.state import StateDirectory
+from purple_bridge.settings import read_protocols
 
 
 @click.command("check")
@@ -50,13 +52,17 @@ def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> 
 
 def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
     last = _last_settings(state)
+    allowed = read_protocols(str(last.get("protocols") or ""))
     url = db_url or last.get("db_url") or f"sqlite:///{state.path / 'purple.db'}"
     programs = list(preflight.check_programs(url.partition(":")[0], "certificate" in last))
     yield from programs
     if Finding("ok", "libpurple", preflight.LIBPURPLE_IS_FINE) in programs:
-        yield preflight.check_protocols()
+        yield preflight.check_protocols(allowed)
     yield _config()
-    yield from _database(url, last.get("db_table") or PURPLEMAP)
+    table = last.get("db_table") or PURPLEMAP
+    yield from _database(url, table)
+    if not _is_missing(url):
+        yield from preflight.check_rows(url, table, Path(last.get("key_file") or state.path / DEFAULT_NAME), allowed)
     yield from _certificate(state, last)
     if last.get("ca_dir"):
         yield from check_authorities(Path(last["ca_dir"]))

@@ -27,7 +27,7 @@ from click.shell_completion import (
 from sqlalchemy import Engine
 
 from purple_bridge.addresses import SipAddress
-from purple_bridge.cli.options import Given, resolve
+from purple_bridge.cli.options import Given, allowed_protocols, resolve
 from purple_bridge.db import subscribers
 from purple_bridge.db.account import Account
 from purple_bridge.db.engine import make_engine
@@ -158,7 +158,7 @@ def _users_with_accounts(context: click.Context, incomplete: str) -> list[str]:
 def _protocols(_context: click.Context, _incomplete: str) -> list[str]:
     from purple_bridge.libpurple.plugins import list_protocols  # noqa: PLC0415 - loads libpurple
 
-    return [protocol.id for protocol in list_protocols()] + ["gtalk"]
+    return [protocol.id for protocol in list_protocols(allowed_protocols())] + ["gtalk"]
 
 
 def _accounts(context: click.Context, _incomplete: str) -> list[str]:

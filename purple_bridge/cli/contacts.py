@@ -34,7 +34,7 @@ def contacts_command(settings: Settings, user: SipAddress, as_json: bool) -> Non
     """
     gateway = GatewayDomain(settings.gateway_domain or f"im.{user.host}")
     with open_engine(settings) as engine:
-        lists = ContactLists(engine, Mapping(engine, settings.table), gateway)
+        lists = ContactLists(engine, Mapping(engine, settings.table, passwords=settings.passwords), gateway)
         entries = [_entry(contact) for contact in lists.contacts_of(user)]
     if as_json:
         print_json(entries)

@@ -18,6 +18,7 @@ COMMANDS = {
     "user": "purple_bridge.cli.users",
     "peer": "purple_bridge.cli.peers",
     "account": "purple_bridge.cli.accounts",
+    "key": "purple_bridge.cli.key",
     "export": "purple_bridge.cli.transfer",
     "import": "purple_bridge.cli.transfer",
     "queue": "purple_bridge.cli.queue",

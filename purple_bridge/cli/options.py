@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.engine import TIMEOUT, make_engine
+from purple_bridge.db.key_file import DEFAULT_NAME
 from purple_bridge.db.mapping import DatabaseUnavailable
+from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import redacted
 from purple_bridge.errors import BadRequest, ConfigurationError
 from purple_bridge.launcher.environment import SYSTEM_CONFIG
 from purple_bridge.launcher.parameters import read_all
+from purple_bridge.settings import read_protocols
 
 SETTINGS_FILE = "settings.json"
 CHECKOUT = Path(__file__).parents[2]
@@ -40,18 +44,29 @@ KAMAILIO_CONFIG = Path("/etc/kamailio/kamailio.cfg")  # of a site that has the g
 _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give --config with a purple.db_url in it"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """Which database, the mapping table in it, and where the running gateway has its sockets.
 
     The parameters ``purple.db_url``, ``purple.db_table``, ``purple.state_dir`` and, "" where it is not known,
-    ``purple.gateway_domain``.
+    ``purple.gateway_domain``. ``key_file``: None where ``purple.key_file`` says nothing. ``protocols``: none for all.
     """
 
     db_url: str
     table: str
     state_dir: Path
     gateway_domain: str = ""
+    key_file: Path | None = None
+    protocols: tuple[str, ...] = ()
+
+    @property
+    def key_path(self) -> Path:
+        """Where the keys of the passwords are, if there are any."""
+        return self.key_file or self.state_dir / DEFAULT_NAME
+
+    @cached_property
+    def passwords(self) -> Passwords:
+        return Passwords(self.key_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,33 @@ def resolve(given: Given) -> Settings:
         raise ConfigurationError(_NO_DATABASE)
     table = given.table or saved.get("db_table") or config.get("db_table") or PURPLEMAP
     domain = saved.get("gateway_domain") or config.get("gateway_domain") or ""
-    return Settings(db_url, table, state_dir, domain)
+    key_file = Path(name) if (name := _either("key_file", saved, config)) else None
+    protocols = read_protocols(_either("protocols", saved, config))
+    return Settings(db_url, table, state_dir, domain, key_file, protocols)
+
+
+def key_path(given: Given) -> Path:
+    """As ``Settings.key_path``, also where no database is known."""
+    config = _config(given.config)
+    state_dir = given.state_dir or Path(config.get("state_dir") or default_state_dir())
+    return Path(_either("key_file", _saved(state_dir), config) or state_dir / DEFAULT_NAME)
+
+
+def allowed_protocols(given: Given | None = None) -> tuple[str, ...]:
+    """``purple.protocols``; none, for all, also where this user may not read it. None: of this machine's gateway."""
+    state = os.environ.get("PURPLE_STATE_DIR")
+    given = given or Given(state_dir=Path(state) if state else None)
+    try:
+        config = _config(given.config)
+        saved = _saved(given.state_dir or Path(config.get("state_dir") or default_state_dir()))
+        return read_protocols(_either("protocols", saved, config))
+    except ConfigurationError:
+        return ()
+
+
+def _either(name: str, saved: Mapping[str, str], config: Mapping[str, str]) -> str:
+    """What the running gateway has said, also that it has none; else what kamailio.cfg says."""
+    return saved[name] if name in saved else config.get(name, "")
 
 
 def http_proxy(given: Given) -> tuple[str, int] | None:
@@ -262,7 +303,9 @@ def one_line_errors(db_url: str) -> Iterator[None]:
     except (SQLAlchemyError, DatabaseUnavailable) as error:
         cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
         # the driver's own words; SQLAlchemy's text adds the statement and a link
-        words = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        # of PostgreSQL's without DETAIL, which shows the row that failed, with its password
+        orig = getattr(cause, "orig", None)
+        words = " ".join(str(getattr(getattr(orig, "diag", None), "message_primary", None) or orig or cause).split())
         raise click.ClickException(f"database {redacted(db_url)}: {words}{_advice(words)}") from error
 
 

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from purple_bridge.cli.account_arguments import ProtocolSource, pass_protocols
 from purple_bridge.cli.completion import complete_protocol
-from purple_bridge.cli.options import is_terminal, json_option, on_one_line, print_json
+from purple_bridge.cli.options import allowed_protocols, is_terminal, json_option, on_one_line, print_json
 from purple_bridge.gateway_options import GATEWAY_OPTIONS
+from purple_bridge.libpurple.allowed import left_alone
 from purple_bridge.libpurple.plugins import Option, Protocol
 
 
@@ -24,18 +25,34 @@ from purple_bridge.libpurple.plugins import Option, Protocol
 def protocols_command(source: ProtocolSource, protocol: str | None, as_json: bool) -> None:
     """List the protocol plugins found, or one of them, with their account options.
 
-    Options that every protocol has, such as typing, are the gateway's own and stand at the end.
+    Options that every protocol has, such as typing, are the gateway's own and stand at the end. Plugins that
+    purple.protocols does not allow are not loaded here either.
     """
-    found = [one for one in source.protocols() if protocol in (None, one.id)]
+    allowed = allowed_protocols()
+    found = [one for one in source.protocols(allowed) if protocol in (None, one.id)]
+    others = [name for name in left_alone() if protocol in (None, name)]
     if protocol and not found:
-        raise click.ClickException(f"there is no plugin {protocol}: see `purplectl protocols`")
+        raise click.ClickException(_why_not(protocol, others))
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([*({**asdict(one), "allowed": True} for one in found), *map(_not_allowed, others)])
     elif is_terminal():
         Console().print(_table(found))
     else:
         for line in _lines(found):
             click.echo(line)
+    if others and not as_json:
+        click.echo(f"purplectl: installed, but not allowed by purple.protocols: {', '.join(others)}", err=True)
+
+
+def _why_not(protocol: str, others: Sequence[str]) -> str:
+    if protocol in others:
+        return f"purple.protocols does not allow {protocol}: add it there and restart the gateway"
+    return f"there is no plugin {protocol}: see `purplectl protocols`"
+
+
+def _not_allowed(identifier: str) -> dict[str, object]:
+    """Of a plugin that is not loaded nothing is known but its id, which stands in its file."""
+    return {"id": identifier, "name": "", "summary": "", "options": [], "allowed": False}
 
 
 def _sections(found: Sequence[Protocol]) -> Iterator[tuple[str, str, Sequence[Option]]]:

@@ -30,6 +30,7 @@ from purple_bridge.launcher.listeners import (
     parse_listener,
 )
 from purple_bridge.launcher.parameters import check_value, parse_settings, read_config
+from purple_bridge.launcher.privacy import keep_private
 from purple_bridge.launcher.runner import check_configuration, run_gateway
 from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.supervisor import ProcessDied
@@ -192,6 +193,7 @@ def run_command(**values: Any) -> None:
 
     SIGTERM stops it.
     """
+    keep_private()
     options = Options(**values)
     _check_tls_options(options)
     state = StateDirectory((options.state_dir or default_state_dir()).absolute())
@@ -323,7 +325,8 @@ def _skip_sequence_numbers(run: Run) -> None:
 
 def _settings(run: Run) -> dict[str, str]:
     names = ("db_url", "db_table", "state_dir", "gateway_domain", "rpc_socket", "internal", "web")
-    proxy = {name: run.parameters.get(name, "") for name in ("httpProxy_host", "httpProxy_port")}
+    optional = ("httpProxy_host", "httpProxy_port", "key_file", "protocols")
+    proxy = {name: run.parameters.get(name, "") for name in optional}
     tls = {"certificate": str(run.certificate), "private_key": str(run.private_key)} if run.tls else {}
     values = {**{name: run.parameters[name] for name in names}, **proxy, "run_dir": str(run.state.run), **tls}
     return {**values, "domains": ",".join(run.domains)}

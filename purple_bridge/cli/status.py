@@ -68,7 +68,8 @@ def _show_accounts(settings: Settings, as_json: bool) -> None:
     sockets = sorted((settings.state_dir / "run").glob("worker-*.sock"))
     live, workers = _ask_workers(sockets)
     with open_engine(settings) as engine:
-        rows = [_entry(row, live) for row in Mapping(engine, settings.table).all_accounts()]
+        mapping = Mapping(engine, settings.table, passwords=settings.passwords)
+        rows = [_entry(row, live) for row in mapping.all_accounts()]
     if not workers:
         click.echo(f"purplectl: no gateway answers in {settings.state_dir}; all accounts are offline", err=True)
     if as_json:

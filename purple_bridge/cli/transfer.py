@@ -36,6 +36,7 @@ from purple_bridge.cli.options import (
 )
 from purple_bridge.db.account import Account, OptionValue
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.passwords import Unreadable
 from purple_bridge.db.provision import Change, stored_rows, write_rows
 from purple_bridge.errors import BadRequest
 from purple_bridge.row_files import (
@@ -89,12 +90,16 @@ def export_command(settings: Settings, file: Path, chosen: Format | None, passwo
         raise click.UsageError("--json and the rows cannot both go to stdout: name a FILE")
     columns = [name for name in COLUMNS if passwords or name != PASSWORD]
     with open_engine(settings, IMPORT_SECONDS) as engine:
-        rows = _Counted(_selected(stored_rows(engine, settings.table), columns))
+        stored = stored_rows(engine, settings.table, settings.passwords if passwords else None)
+        rows = _Counted(_selected(stored, columns))
         if (chosen or format_of(file.name, "")) == "sql":
             text = write_sql(rows, columns, settings.table, engine.dialect.name)
         else:
             text = write_csv(rows, columns)
-        _write(file, text)
+        try:
+            _write(file, text)
+        except Unreadable as error:
+            raise click.ClickException(str(error)) from None
     if as_json:
         print_json({"file": str(file), "rows": rows.count, "passwords": passwords})
     elif str(file) != "-":
@@ -218,13 +223,13 @@ def import_command(
     with open_engine(settings, IMPORT_SECONDS) as engine:
         found = _read(file, chosen, settings.table, engine.dialect.name)
         with _bar("checking", len(found.rows), as_json) as step:
-            rows = _checked(found, source, step)
+            rows = _checked(found, source, settings, step)
         if found.problems:
             _refuse(found, as_json)
-        plan = _planned(engine, settings.table, rows, replace)
+        plan = _planned(engine, settings, rows, replace)
         if not dry_run:
             with _bar("writing", len(plan.added) + len(plan.changed), as_json) as step:
-                write_rows(engine, plan.added, plan.changed, settings.table, step)
+                write_rows(engine, plan.added, plan.changed, settings.table, step, settings.passwords)
             if len(plan.users) <= MANY:  # of more, the workers see soon enough that the table has changed
                 tell_workers(settings, plan.users)
     _report(plan, dry_run, as_json)
@@ -242,15 +247,15 @@ def _read(file: IO[bytes], chosen: Format | None, table: str, dialect: str) -> F
         raise click.ClickException(f"{name}: {on_one_line(str(error))}") from None
 
 
-def _checked(found: FileRows, source: ProtocolSource, step: Callable[[int], None]) -> list[Row]:
+def _checked(found: FileRows, source: ProtocolSource, settings: Settings, step: Callable[[int], None]) -> list[Row]:
     """The rows that are right; what is wrong with the others goes to the problems."""
-    protocols = source.protocols()
+    protocols = source.protocols(settings.protocols)
     rows: dict[Identity, Row] = {}
     for file_row in found.rows:
         step(1)
         try:
-            row = _row(file_row, protocols)
-        except (click.UsageError, BadRequest) as error:
+            row = _row(file_row, protocols, settings)
+        except (click.UsageError, BadRequest, Unreadable) as error:
             found.problems.append(Problem(file_row.line, str(error)))
             continue
         before = rows.setdefault(row.identity, row)
@@ -260,21 +265,25 @@ def _checked(found: FileRows, source: ProtocolSource, step: Callable[[int], None
     return list(rows.values())
 
 
-def _row(file_row: FileRow, protocols: Sequence[Protocol]) -> Row:
-    """Raises UsageError or BadRequest with what is wrong."""
+def _row(file_row: FileRow, protocols: Sequence[Protocol], settings: Settings) -> Row:
+    """Raises UsageError, BadRequest or Unreadable with what is wrong.
+
+    A password stands there as in the table: one that is encrypted, in a dump of it, needs the key and the account.
+    """
     values = file_row.values
     protocol = values["ext_prot"] or ""
-    plugin = find_protocol(protocols, protocol)
+    plugin = find_protocol(protocols, protocol, settings.protocols)
     options = None
     if "ext_options" in values:
         given = _json_object(values["ext_options"])
         options = {name: convert_option(plugin, name, value) for name, value in given.items()}
-    password = values.get(PASSWORD)
+    ext_user = checked_name(values["ext_user"] or "")
+    password = settings.passwords.read(values.get(PASSWORD), protocol, ext_user)
     return Row(
         line=file_row.line,
         user=_sip_user(values["sip_user"] or ""),
         protocol=protocol,
-        ext_user=checked_name(values["ext_user"] or ""),
+        ext_user=ext_user,
         has_password=PASSWORD in values,
         password=checked_password(password) if password else None,
         options=options,
@@ -307,9 +316,9 @@ def _stored_options(options: dict[str, OptionValue] | None) -> str | None:
     return json.dumps(options) if options else None
 
 
-def _planned(engine: Engine, table: str, rows: Sequence[Row], replace: bool) -> Plan:
+def _planned(engine: Engine, settings: Settings, rows: Sequence[Row], replace: bool) -> Plan:
     stored: dict[Identity, Account] = {}
-    for account in Mapping(engine, table).all_accounts():
+    for account in Mapping(engine, settings.table, passwords=settings.passwords).all_accounts():
         name = normalize_im_name(account.protocol, account.ext_user)
         stored.setdefault((account.sip_user, account.protocol, name), account)
     plan = Plan()
@@ -327,7 +336,7 @@ def _plan_stored(plan: Plan, row: Row, account: Account, replace: bool) -> None:
     if not values:
         plan.unchanged += 1
     elif replace:
-        plan.changed.append(Change(account.id, values))
+        plan.changed.append(Change(account.id, account.protocol, account.ext_user, values))
         plan.users.append(row.user.key)
     else:
         plan.left += 1
@@ -336,7 +345,7 @@ def _plan_stored(plan: Plan, row: Row, account: Account, replace: bool) -> None:
 def _difference(row: Row, account: Account) -> dict[str, str | None]:
     """The columns in which the file says something else than the database."""
     values: dict[str, str | None] = {}
-    if row.has_password and row.password != (account.password or None):
+    if row.has_password and (account.unreadable or row.password != (account.password or None)):
         values[PASSWORD] = row.password
     if row.options is not None and (account.error or row.options != dict(account.options)):
         values["ext_options"] = _stored_options(row.options)

@@ -22,6 +22,7 @@ from purple_bridge.cli.completion import complete_account, complete_protocol, co
 from purple_bridge.cli.options import (
     Given,
     SipUser,
+    allowed_protocols,
     ca_dir,
     given_options,
     http_proxy,
@@ -97,6 +98,7 @@ def test_command(given: Given, spec: Spec, timeout: float, as_json: bool) -> Non
         "timeout": timeout,
         "ca_dir": ca_dir(given),
         "http_proxy": proxy,
+        "protocols": list(allowed_protocols(given)),
     }
     result = run_trial(order, timeout, lambda step: None if as_json else click.echo(f"{on_one_line(step)} …"))
     if as_json:
@@ -165,7 +167,8 @@ def run_trial(order: dict[str, Any], timeout: float, tell: Callable[[str], None]
 
 def _environment() -> dict[str, str]:
     paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    own = {name: value for name, value in os.environ.items() if name != "PURPLE_DB_URL"}  # a password is in it
+    return {**own, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _lines(process: subprocess.Popen[bytes], order: bytes, deadline: float) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.db.passwords import Passwords, Unreadable
 from purple_bridge.errors import BadRequest
 
 OptionValue = bool | int | str
@@ -20,7 +21,7 @@ class Account:
 
     ``sip_user``: ``SipAddress.key``. ``protocol``: ``ext_prot`` as it is, so ``gtalk`` stays ``gtalk``.
     ``options``: libpurple's account options. ``error``: what is wrong with the row (it names the row, never
-    a password); the rest is what could be read.
+    a password); the rest is what could be read. ``unreadable``: it has a password that cannot be decrypted.
     """
 
     id: int
@@ -30,6 +31,11 @@ class Account:
     password: str | None = field(repr=False)
     options: tuple[tuple[str, OptionValue], ...] = ()
     error: str | None = None
+    unreadable: bool = False
+
+    @property
+    def has_password(self) -> bool:
+        return self.unreadable or self.password is not None
 
     @property
     def enabled(self) -> bool:
@@ -41,20 +47,29 @@ def is_enabled(options: tuple[tuple[str, OptionValue], ...]) -> bool:
     return not options or str(dict(options).get("enabled", True)).lower() not in ("false", "no", "off", "0")
 
 
-def account_of(row: Row[Any]) -> Account:
+def account_of(row: Row[Any], passwords: Passwords) -> Account:
     """The account in a row of the mapping; what cannot be read goes into ``error``."""
+    password, password_error = _password(row, passwords)
     sip_user, address_error = _sip_key(row.sip_user)
     options, options_error = _options(row._mapping.get("ext_options"))
-    error = address_error or options_error
+    error = address_error or options_error or password_error
     return Account(
         id=row.id,
         sip_user=sip_user,
         ext_user=row.ext_user,
         protocol=row.ext_prot,
-        password=row.ext_pass,
+        password=password,
         options=options,
         error=f"row {row.id}: {error}" if error else None,
+        unreadable=password_error is not None,
     )
+
+
+def _password(row: Row[Any], passwords: Passwords) -> tuple[str | None, str | None]:
+    try:
+        return passwords.read(row.ext_pass, row.ext_prot, row.ext_user), None
+    except Unreadable as error:
+        return None, str(error)
 
 
 def _sip_key(text: str) -> tuple[str, str | None]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.db.account import Account, account_of
 from purple_bridge.db.cache import TtlCache
+from purple_bridge.db.passwords import NO_KEYS, Passwords
 from purple_bridge.db.tables import PURPLEMAP, folded, has_options, purplemap_table
 from purple_bridge.db.words import in_words
 from purple_bridge.errors import GatewayError
@@ -57,13 +58,15 @@ class Mapping:
         clock: Callable[[], float] = time.monotonic,
         generation: Callable[[], int] = lambda: 0,
         may_ask: Callable[[], bool] = lambda: True,
+        passwords: Passwords = NO_KEYS,
     ) -> None:
         """``engine``: made in this process (``make_engine``). Raises ConfigurationError for a bad table name.
 
         ``may_ask``: False while somebody knows that the database does not answer: it is not waited for then.
-
-        ``generation``: a number that is another one as soon as somebody knows that rows have changed.
+        ``generation``: a number that is another one as soon as somebody knows that rows have changed. ``passwords``:
+        who decrypts them; without keys an account with an encrypted one has an error.
         """
+        self._passwords = passwords
         self._engine, self._clock, self._generation = engine, clock, generation
         self._may_ask = may_ask
         self._table = purplemap_table(table, engine.dialect.name)
@@ -165,7 +168,7 @@ class Mapping:
             self._failed(error)
             raise DatabaseUnavailable("The account database does not answer") from error
         self._succeeded()
-        return [account_of(row) for row in rows]
+        return [account_of(row, self._passwords) for row in rows]
 
     def _rows(self, condition: ColumnElement[bool], limit: int | None) -> list[Row[Any]]:
         with self._engine.connect() as connection:

@@ -34,6 +34,7 @@ from purple_bridge.errors import ConfigurationError
 PURPLEMAP = "purplemap"
 PURPLEMAP_VERSION = 2  # 1: the old module's, without ext_options and with a shorter ext_prot and ext_pass
 PRESENCE_VERSION = 1
+LONGEST_STORED = 1500  # characters: a password of 255 characters of four octets each, encrypted (passwords.py)
 
 # "version" keeps the name in a VARCHAR(32); no quotes, spaces or dots, since Kamailio writes names as they are
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
@@ -230,7 +231,7 @@ def purplemap_table(name: str, dialect: str) -> Table:
         Column("sip_user", String(128), nullable=False),
         Column("ext_user", String(128), nullable=False),
         Column("ext_prot", String(64), nullable=False),
-        Column("ext_pass", String(255)),
+        Column("ext_pass", String(LONGEST_STORED)),
         Column("ext_options", Text),
     )
     Index(f"{table.name}_sip_user_idx", folded(table.c.sip_user, dialect))
@@ -255,6 +256,14 @@ def folded(column: Column[Any], dialect: str) -> ColumnElement[Any]:
     if dialect == "postgresql":
         return func.lower(column)
     return column  # MySQL and MariaDB: the collation of the column does it
+
+
+def password_width(connection: Connection, table: Table) -> int | None:
+    """How many characters the column ``ext_pass`` in the database holds; None: there is no limit."""
+    if connection.dialect.name == "sqlite":
+        return None
+    columns = {column["name"]: column["type"] for column in inspect(connection).get_columns(table.name)}
+    return getattr(columns.get("ext_pass"), "length", None)
 
 
 def has_options(connection: Connection, table: Table) -> bool:

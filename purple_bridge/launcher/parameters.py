@@ -23,6 +23,8 @@ STRINGS = (
     "log_level",
     "web",
     "web_admins",
+    "key_file",
+    "protocols",
     "ca_dir",
     "state_dir",
     "rpc_socket",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import column, func, select, table
+from sqlalchemy import Engine, String, column, func, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db.engine import make_engine
+from purple_bridge.db.key_file import read_keys
+from purple_bridge.db.key_rows import Census, census
+from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.schema import has_old_lists
 from purple_bridge.db.tables import table_name
 from purple_bridge.db.urls import location_url, redacted, sqlalchemy_url
@@ -25,6 +28,7 @@ from purple_bridge.launcher.versions import (
     find_kamailio,
     missing_packages,
 )
+from purple_bridge.ownership import plugin_of
 
 Level = Literal["ok", "warn", "fail"]
 USUAL_PROTOCOLS = {"prpl-jabber", "prpl-irc", "prpl-simple"}
@@ -108,17 +112,67 @@ def _read_table(db_url: str, name: str) -> None:
         engine.dispose()
 
 
-def check_protocols() -> Finding:
-    """The protocol plugins that libpurple finds; starts libpurple in this process."""
+def check_protocols(allowed: Collection[str] = ()) -> Finding:
+    """The protocol plugins that libpurple finds; starts libpurple in this process. ``allowed``: purple.protocols."""
+    from purple_bridge.libpurple.allowed import left_alone  # noqa: PLC0415 - loads the C library
     from purple_bridge.libpurple.plugins import list_protocols  # noqa: PLC0415 - loads the C library
 
-    found = {protocol.id for protocol in list_protocols()}
-    missing = USUAL_PROTOCOLS - found
+    found = {protocol.id for protocol in list_protocols(allowed)}
+    missing = set(allowed or USUAL_PROTOCOLS) - found
+    names = ", ".join(sorted(missing))
+    if missing and allowed:
+        return Finding("warn", "plugins", f"{names} of purple.protocols: no such plugin is installed")
     if not found:
         return Finding("fail", "plugins", "libpurple finds no protocol plugin: apt-get install libpurple0")
     if missing:
-        return Finding("warn", "plugins", f"{', '.join(sorted(missing))} missing: apt-get install libpurple0")
-    return Finding("ok", "plugins", ", ".join(sorted(found)))
+        return Finding("warn", "plugins", f"{names} missing: apt-get install libpurple0")
+    others = f"; not allowed by purple.protocols: {', '.join(left_alone())}" if allowed and left_alone() else ""
+    return Finding("ok", "plugins", ", ".join(sorted(found)) + others)
+
+
+def check_rows(db_url: str, mapping: str, key_path: Path, allowed: Collection[str]) -> Iterator[Finding]:
+    """The passwords of the mapping can be read, and its protocols are allowed; silent where the table cannot be read.
+
+    ``key_path``, ``allowed``: purple.key_file and purple.protocols.
+    """
+    engine = make_engine(db_url)
+    try:
+        found = census(engine, Passwords(key_path), mapping)
+        others = dict(_rows_not_allowed(engine, mapping, allowed)) if allowed else {}
+    except (SQLAlchemyError, ConfigurationError):
+        return
+    finally:
+        engine.dispose()
+    yield from _check_key(key_path, found)
+    for protocol, count in sorted(others.items()):
+        text = f"{count} accounts of {protocol}, which purple.protocols does not allow: add it there, or remove them"
+        yield Finding("warn", "accounts", text)
+
+
+def _rows_not_allowed(engine: Engine, mapping: str, allowed: Collection[str]) -> Iterator[tuple[str, int]]:
+    rows, protocol = table(mapping), column("ext_prot", String)
+    with engine.connect() as connection:
+        for name, count in connection.execute(select(protocol, func.count()).select_from(rows).group_by(protocol)):
+            if plugin_of(name) not in allowed:
+                yield name, count
+
+
+def _check_key(path: Path, found: Census) -> Iterator[Finding]:
+    encrypted = found.by_key.total()
+    try:
+        keys = read_keys(path)
+    except ConfigurationError as error:
+        yield Finding("fail", "key", str(error))
+        return
+    if keys and path.stat().st_mode & FOR_OTHERS:
+        yield Finding("fail", "key", f"others can read {path}: chmod go= {path}, then purplectl key rotate")
+    elif found.unreadable:
+        why = "there is no key file {path}" if not keys else "they need another key"
+        text = f"the passwords of {found.unreadable} accounts cannot be read, {why.format(path=path)}"
+        yield Finding("fail", "key", f"{text}: take the copy of the key file; see purplectl key status")
+    elif keys:
+        plain = f", {found.plain} plain (purplectl key encrypt)" if found.plain else ""
+        yield Finding("ok", "key", f"{path}: {encrypted} passwords encrypted{plain}")
 
 
 def check_permissions(state: Path, private: tuple[Path, ...]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from . import buddies, c, protocol
+from . import allowed, buddies, c, protocol
 from .buddies import BuddyStatus
 from .events import ContactStatus, RosterEntry
 from .protocol import OutgoingMessage
@@ -38,7 +38,7 @@ _accounts: dict[int, Account] = {}
 
 
 class UnknownProtocol(Exception):
-    """No plugin of this id is installed."""
+    """No plugin of this id is installed, or allowed."""
 
 
 class Account:
@@ -46,7 +46,7 @@ class Account:
 
     def __init__(self, plugin: str, username: str) -> None:
         if not c.purple.purple_find_prpl(plugin.encode()):
-            raise UnknownProtocol(f"no protocol plugin {plugin!r} is installed (purplectl protocols lists them)")
+            raise UnknownProtocol(allowed.why_missing(plugin))
         self.protocol, self.name = plugin, username
         self.behaviour = protocol.behaviour_of(plugin)
         self.pointer: int = c.purple.purple_account_new(username.encode(), plugin.encode())

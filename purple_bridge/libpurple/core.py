@@ -6,11 +6,11 @@ import ctypes
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ctypes import CFUNCTYPE, c_char_p, c_int, c_long, c_size_t, c_void_p
 from typing import Any
 
-from . import buddies, c, certificate_check, eventloop, glib, protocol, signals
+from . import allowed, buddies, c, certificate_check, eventloop, glib, protocol, signals
 from .accounts import UI, Account, account_at
 from .callbacks import callback, operations
 from .certificates import Certificates, trust_authorities
@@ -27,6 +27,7 @@ from .xmpp import Xmpp
 logger = logging.getLogger(__name__)
 
 _P, _S, _I = c_void_p, c_char_p, c_int
+_Call = CFUNCTYPE(None)
 _Connected = CFUNCTYPE(None, _P)
 _Progress = CFUNCTYPE(None, _P, _S, c_size_t, c_size_t)
 _Failed = CFUNCTYPE(None, _P, _I, _S)
@@ -75,9 +76,16 @@ class Core:
     _process: int | None = None
 
     def __init__(
-        self, events: Events | None = None, progress: Callable[[Account, str], None] = lambda _account, _step: None
+        self,
+        events: Events | None = None,
+        progress: Callable[[Account, str], None] = lambda _account, _step: None,
+        protocols: Collection[str] = (),
     ) -> None:
-        """``progress``: called with each step of a sign-on, in words for people."""
+        """``progress``: called with each step of a sign-on, in words for people.
+
+        ``protocols``: ids of the plugins that may be loaded into the process; none: all that are installed.
+        """
+        self._protocols = frozenset(protocols)
         self._events: Any = events or _Silent()
         self._progress = progress
         self._changes = Changes(self._events)
@@ -94,7 +102,14 @@ class Core:
         if not c.purple.purple_core_init(UI):
             raise RuntimeError("purple_core_init failed")
         Core._process = os.getpid()
+        self._check_plugins()
         self._after_init()
+
+    def _check_plugins(self) -> None:
+        """Better no gateway than one with code in it that its operator has ruled out."""
+        wrong = sorted(allowed.loaded() - self._protocols)
+        if self._protocols and wrong:
+            raise RuntimeError(f"libpurple has loaded {', '.join(wrong)}")
 
     def quit(self) -> None:
         """Sign every account off and end; a process cannot start it again."""
@@ -132,7 +147,8 @@ class Core:
         c.purple.purple_debug_set_ui_ops(debug)
         c.glib.g_log_set_default_handler(callback(_GLibLog, _glib_log), None)
         eventloop.install()
-        c.purple.purple_core_set_ui_ops(operations(c.CoreUiOps))
+        leave_alone = callback(_Call, lambda: allowed.leave_alone(self._protocols))
+        c.purple.purple_core_set_ui_ops(operations(c.CoreUiOps, ui_prefs_init=leave_alone))
 
     def _after_init(self) -> None:
         c.purple.purple_set_blist(c.purple.purple_blist_new())

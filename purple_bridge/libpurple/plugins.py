@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,12 +41,15 @@ class Protocol:
     options: tuple[Option, ...]
 
 
-def list_protocols() -> list[Protocol]:
-    """Every installed protocol plugin, by id. Starts libpurple in this process if it is not running."""
+def list_protocols(allowed: Collection[str] = ()) -> list[Protocol]:
+    """Every installed protocol plugin, by id; ``allowed``: only of these ids, the others are not even opened.
+
+    Starts libpurple in this process if it is not running; if it is, what was allowed then counts.
+    """
     from .core import Core  # noqa: PLC0415 - the worker, which has a running core, does not need this import
 
     if not c.purple.purple_plugins_get_protocols():
-        Core().start()
+        Core(protocols=allowed).start()
     return sorted(installed_protocols(), key=lambda protocol: protocol.id)
 
 

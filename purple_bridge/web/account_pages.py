@@ -14,6 +14,7 @@ from purple_bridge import account_forms, history
 from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.db.account import Account
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.passwords import NO_KEYS, Passwords
 from purple_bridge.db.provision import add_account, change_account, remove_account
 from purple_bridge.gateway_options import ENABLED
 from purple_bridge.libpurple.plugins import Option, Protocol
@@ -58,8 +59,15 @@ class AccountPages:
     """One for the process of the page."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, mapping: Mapping, accounts: Accounts, trials: Trials
+        self,
+        settings: Settings,
+        engine: Engine,
+        mapping: Mapping,
+        accounts: Accounts,
+        trials: Trials,
+        passwords: Passwords = NO_KEYS,
     ) -> None:
+        self._passwords = passwords
         self._settings, self._engine, self._mapping = settings, engine, mapping
         self._accounts, self._trials = accounts, trials
         self._protocols: Sequence[Protocol] = ()
@@ -103,7 +111,7 @@ class AccountPages:
             entry=entry,
             names=self.names([entry]),
             options=self._options_in_words(row),
-            has_password=row.password is not None,
+            has_password=row.has_password,
             when_online=WHEN_ONLINE.get(self._settings.connect_on, ""),
             actions=ACTIONS_WHEN_OFF if entry.state == DISABLED else ACTIONS,
             warning=_warning(self._accounts.look()),
@@ -130,8 +138,8 @@ class AccountPages:
         except Invalid as invalid:
             return self._show_form(visit, invalid.form, name)
         options = account_forms.merged((), draft.options)
-        secret = draft.password or None
-        add_account(self._engine, draft.user, name, draft.ext_user, secret, options, self._settings.db_table)
+        row = (draft.user, name, draft.ext_user, draft.password or None, options)
+        add_account(self._engine, *row, self._settings.db_table, self._passwords)
         self._changed(draft.user.key)
         number = self._number_of(draft.user, name, draft.ext_user)
         return self._saved(visit, number, "added")
@@ -149,10 +157,11 @@ class AccountPages:
             return self._show_form(visit, invalid.form, row=row)
         change_account(
             self._engine,
-            row.id,
+            row,
             password=draft.password or None,
             options=account_forms.merged(row.options, draft.options),
             table=self._settings.db_table,
+            passwords=self._passwords,
         )
         self._changed(row.sip_user)
         return self._saved(visit, row.id, "changed")
@@ -176,7 +185,7 @@ class AccountPages:
     def _set_enabled(self, visit: Visit, number: int, enabled: bool) -> Response:
         row = self._row(visit, number)
         options = account_forms.merged(row.options, {ENABLED.name: None if enabled else False})
-        change_account(self._engine, row.id, options=options, table=self._settings.db_table)
+        change_account(self._engine, row, options=options, table=self._settings.db_table)
         self._changed(row.sip_user)
         return see_other(f"/accounts/{row.id}?done={'enabled' if enabled else 'disabled'}")
 
@@ -209,6 +218,7 @@ class AccountPages:
             "password": row.password,
             "options": dict(row.options),
             "http_proxy": proxy if proxy[0] else None,
+            "protocols": list(self._settings.protocols),
             "ca_dir": self._settings.ca_dir,
         }
         return self._trials.start(visit.user, row.id, order)
@@ -313,6 +323,8 @@ class AccountPages:
         return self._protocols
 
     def _protocol(self, name: str) -> Protocol:
+        if self._settings.protocols and plugin_of(name) not in self._settings.protocols:
+            raise Refused(404, "This network is not allowed on this gateway: ask the administrator (purple.protocols).")
         try:
             return account_forms.plugin(self._known_protocols(), name)
         except ValueError:
@@ -354,9 +366,7 @@ def _usual_first(protocol: tuple[str, str, str]) -> tuple[bool, bool, str]:
 
 
 def _stored(row: Account) -> Known:
-    return Known(
-        _uri_of(row.sip_user), row.ext_user, dict(row.options), stored=True, has_password=row.password is not None
-    )
+    return Known(_uri_of(row.sip_user), row.ext_user, dict(row.options), stored=True, has_password=row.has_password)
 
 
 def _uri_of(key: str) -> str:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from purple_bridge import metrics
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
+from purple_bridge.db.passwords import Passwords
 from purple_bridge.settings import Settings
 from purple_bridge.web.account_pages import AccountPages
 from purple_bridge.web.accounts import Accounts
@@ -90,9 +91,10 @@ class Site:
         """Connections to the database are never shared over a fork, so they begin with the first request."""
         settings = self._settings
         self._engine = make_engine(settings.db_url)
-        mapping = Mapping(self._engine, settings.db_table)
+        passwords = Passwords(settings.key_path)
+        mapping = Mapping(self._engine, settings.db_table, passwords=passwords)
         accounts = Accounts(mapping, Path(settings.state_dir), settings.workers)
-        pages = AccountPages(settings, self._engine, mapping, accounts, Trials(os.environ))
+        pages = AccountPages(settings, self._engine, mapping, accounts, Trials(os.environ), passwords)
         queue = QueuePages(Messages(self._engine, accounts), pages.names)
         self._routes = [
             _route("GET", "/", pages.overview),

@@ -115,6 +115,11 @@ class OwnedAccount:
         return f"{self.protocol} {self.ext_user}"
 
     @property
+    def has_wrong_row(self) -> bool:
+        """Its row cannot be used as it is."""
+        return self._spec.error is not None
+
+    @property
     def typing(self) -> bool:
         """Whether typing notices pass, both ways; the option ``typing`` of the row switches them off."""
         return bool(plugins.convert(TYPING, dict(self._spec.options).get(TYPING.name, TYPING.default)))

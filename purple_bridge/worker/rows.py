@@ -84,6 +84,7 @@ class Rows:
         self._users: set[str] = set()  # whose rows somebody has changed (SipAddress.key)
         self._unsure: set[OwnedAccount] = set()  # a command named them, which may be older than the rows
         self._untold: dict[int, set[Block]] = {}  # by worker
+        self._keys = store.keys_signature()
         self._reading = False
         self._ended = False
 
@@ -172,6 +173,7 @@ class Rows:
     # ------------------------------------------------------------ reading
     def work(self) -> None:
         """Read what may have changed; also once a second, for what a failing database has left."""
+        self._follow_keys()
         if self._reading or self._ended or not (self._blocks or self._users or self._unsure):
             return
         self._reading = True
@@ -189,6 +191,14 @@ class Rows:
                 glib.call_soon(self.work)
 
         self._read_known(accounts, lambda well: self._read_new(blocks, users, finished) if well else finished(False))
+
+    def _follow_keys(self) -> None:
+        """A key that was missing may be there now: the rows say the same as before, and mean something else."""
+        now = self._store.keys_signature()
+        if now != self._keys:
+            self._keys = now
+            self._unsure.update(account for account in self._accounts.all() if account.has_wrong_row)
+            self._board.rows_changed(self._number)  # whatever is remembered of rows is old
 
     def _read_known(self, accounts: list[OwnedAccount], done: Callable[[bool], None]) -> None:
         """The rows of accounts that are there: changed, or gone."""

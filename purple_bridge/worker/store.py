@@ -25,7 +25,9 @@ from purple_bridge.db import presence_server, queue, silo
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.figures import TableFigures, look
+from purple_bridge.db.key_file import Signature
 from purple_bridge.db.mapping import Account, Mapping, Pair
+from purple_bridge.db.passwords import NO_KEYS, Passwords
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, StoredSubscription
 from purple_bridge.db.queue import Backlog, QueueRow
@@ -53,14 +55,20 @@ class Store:
     """Owns the worker's engine and mapping; ``done`` gets None when the database failed."""
 
     def __init__(
-        self, db_url: str, table: str, gateway: GatewayDomain, generation: Callable[[], int] = lambda: 0
+        self,
+        db_url: str,
+        table: str,
+        gateway: GatewayDomain,
+        generation: Callable[[], int] = lambda: 0,
+        passwords: Passwords = NO_KEYS,
     ) -> None:
-        """``generation``: of the mapping, see ``Mapping``."""
+        """``generation``, ``passwords``: of the mapping, see ``Mapping``."""
+        self._passwords = passwords
         self.meter = Meter.detached()  # its worker's, who may give another
         self._table = table
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
-        self._mapping = Mapping(self._engine, table, generation=generation)
+        self._mapping = Mapping(self._engine, table, generation=generation, passwords=passwords)
         self._row_changes = RowChanges(self._engine, table)
         self._lists = ContactLists(self._engine, self._mapping, gateway)
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
@@ -77,6 +85,10 @@ class Store:
 
     def owners(self, protocol: str, name: str, done: Callable[[tuple[Account, ...] | None], None]) -> None:
         self._run(lambda: self._mapping.owners_of(protocol, name), done)
+
+    def keys_signature(self) -> Signature | None:
+        """Of the file of the keys: another one says that rows may be readable which were not. No query."""
+        return self._passwords.signature
 
     def rows(self, pairs: list[Pair], done: Callable[[dict[Pair, tuple[Account, ...]] | None], None]) -> None:
         self._run(lambda: self._mapping.accounts_for_pairs(pairs), done)

@@ -37,6 +37,7 @@ from purple_bridge.commands import (
 )
 from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
+from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.presence import WantedPresence
 from purple_bridge.errors import Overloaded
 from purple_bridge.kept_users import keeper_of
@@ -118,14 +119,15 @@ class Worker:
     def start(self) -> None:
         """In the loop's thread, before the loop runs. Raises RuntimeError or OSError."""
         settings = self._settings
-        self._core = Core(self)
+        self._core = Core(self, protocols=settings.protocols)
         self._core.start()
         if settings.http_proxy_host:
             self._core.use_http_proxy(settings.http_proxy_host, settings.http_proxy_port)
         if settings.ca_dir:
             self._core.trust_authorities(settings.ca_dir)
         self._logins = LoginQueue(settings.workers)
-        self._store = Store(settings.db_url, settings.db_table, settings.gateway, self._board.rows_generation)
+        passwords, generation = Passwords(settings.key_path), self._board.rows_generation
+        self._store = Store(settings.db_url, settings.db_table, settings.gateway, generation, passwords)
         self._rows = Rows(settings, self._number, self._board, self._store, self)
         run = Path(settings.state_dir) / "run"
         self._meter = self._store.meter = Meter.open(metrics.directory(settings.state_dir), f"worker-{self._number}")

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS `purplemap` (
     `sip_user` VARCHAR(128) NOT NULL,
     `ext_user` VARCHAR(128) NOT NULL,
     `ext_prot` VARCHAR(64) NOT NULL,
-    `ext_pass` VARCHAR(255),
+    `ext_pass` VARCHAR(1500),
     `ext_options` TEXT,
     INDEX `purplemap_sip_user_idx` (`sip_user`),
     INDEX `purplemap_ext_user_idx` (`ext_prot`, `ext_user`)

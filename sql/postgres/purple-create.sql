@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS purplemap (
     sip_user VARCHAR(128) NOT NULL,
     ext_user VARCHAR(128) NOT NULL,
     ext_prot VARCHAR(64) NOT NULL,
-    ext_pass VARCHAR(255),
+    ext_pass VARCHAR(1500),
     ext_options TEXT
 );
 -- addresses are compared without regard to case, so the indexes have to be too
