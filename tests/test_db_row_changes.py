@@ -165,8 +165,35 @@ def test_no_row_is_read(engine: Engine) -> None:
     """A number for each block comes back, whatever the table says; on SQLite by one statement each."""
     changes = RowChanges(engine)
     changes.look()
+    _set(engine, 2, ext_user="user2@x")  # the file is another one, the rows are not
     with statements_of(engine) as statements:
-        changes.look()
+        assert changes.look() == []
     looks = [statement for statement, _ in statements if "purplemap" in statement]
     assert all("count(*)" in statement or "min(" in statement for statement in looks)
     assert len(looks) == (7 if engine.dialect.name == "sqlite" else 1)
+
+
+def test_a_file_that_nobody_has_written_to_is_not_read(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("a server does not say so")
+    changes, other = RowChanges(engine), make_engine(f"sqlite:///{engine.url.database}".replace("file:", ""))
+    changes.look()
+    with statements_of(engine) as seen:
+        assert changes.look() == []
+    assert [text for text, _ in seen] == ["PRAGMA data_version"]
+    for writer in (engine, other):
+        _set(writer, 2, ext_pass=f"by {id(writer)}")
+        assert changes.look() == [0]
+        assert changes.look() == []
+    other.dispose()
+
+
+def test_a_look_that_failed_is_made_up_for(engine: Engine) -> None:
+    changes = RowChanges(engine)
+    changes.look()
+    _set(engine, 2, ext_pass="new")
+    run(engine, "ALTER TABLE purplemap RENAME TO elsewhere")
+    with pytest.raises(SQLAlchemyError):
+        changes.look()
+    run(engine, "ALTER TABLE elsewhere RENAME TO purplemap")
+    assert changes.look() == [0]

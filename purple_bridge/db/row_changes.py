@@ -42,12 +42,35 @@ class RowChanges:
         self._table = purplemap_table(table, engine.dialect.name)
         self._columns: list[str] = []
         self._before: Numbers | None = None
+        self._watch: Connection | None = None
+        self._version: int | None = None
 
     def look(self) -> list[Block]:
         """The blocks in which a row was added, changed or removed since the last look; none the first time.
 
         Raises SQLAlchemyError; the next look then finds what this one would have found.
         """
+        version = self._version_of_file()
+        if version is not None and version == self._version:
+            return []
+        blocks = self._compare()
+        self._version = version
+        return blocks
+
+    def _version_of_file(self) -> int | None:
+        """SQLite: another number once anybody else has written to the file, since when there may be something to see.
+
+        sqlite.org/pragma.html#pragma_data_version: it counts for one connection, which must write nothing itself.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return None
+        if self._watch is None:
+            self._watch = self._engine.connect()
+            self._watch.detach()
+        with self._watch.begin():
+            return int(self._watch.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def _compare(self) -> list[Block]:
         with self._engine.connect() as connection:
             names = self._columns or _columns(connection, self._table)
             now = dict(_numbers(connection, self._table, names))
