@@ -8,6 +8,7 @@ system call. So rows can be erased later, many at once; the next start erases th
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Acknowledged:
         path.touch(mode=0o600)
         with path.open("r+b") as file:
             file.truncate(0)
-            file.truncate(SLOTS * SLOT)
+            os.posix_fallocate(file.fileno(), 0, SLOTS * SLOT)  # writing into a hole of a full disk is a SIGBUS
             self._slots = memoryview(mmap.mmap(file.fileno(), SLOTS * SLOT)).cast("Q")
         self._free = list(range(SLOTS))
         self._used: dict[int, int] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from purple_bridge.commands import SendMessage
-from purple_bridge.worker.sending import LENGTH, Sending
+from purple_bridge.worker.sending import LENGTH, SIZE, Sending
 
 fork = multiprocessing.get_context("fork")
 
@@ -63,3 +63,8 @@ def test_garbage_is_nothing(tmp_path: Path, garbage: bytes) -> None:
 def test_the_file_is_private(tmp_path: Path) -> None:
     Sending(tmp_path / "sending")
     assert (tmp_path / "sending").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_fills_up_does_not_matter(tmp_path: Path) -> None:
+    Sending(tmp_path / "sending")
+    assert (tmp_path / "sending").stat().st_blocks * 512 >= SIZE

@@ -7,6 +7,7 @@ from a file belongs to the kernel: it stays when the process dies, and costs no 
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ class Sending:
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
         with path.open("r+b") as file:
-            file.truncate(SIZE)
+            os.posix_fallocate(file.fileno(), 0, SIZE)  # writing into a hole of a full disk is a SIGBUS
             self._memory = mmap.mmap(file.fileno(), SIZE)
 
     def start(self, message: SendMessage) -> None:
