@@ -81,7 +81,7 @@ def _delays(each: Measured) -> Row:
 
 
 def _accounts(measured: Sequence[Measured]) -> Sheet:
-    sign_on = ("sign-ons/s", "CPU ms each", "KB each", "idle CPU %")
+    sign_on = ("sign-ons/s", "CPU ms each", "server ms", "KB each", "idle CPU %", "stall p99 ms", "at sign-on")
     columns: Row = ("XMPP", "accounts", *sign_on, f"{TO_IM} CPU µs", "messages/s", f"{FROM_IM} CPU µs", "messages/s")
     found = [each for each in measured if each.case == accounts.CASE]
     made = [_broken(each, columns) or _size(each) for each in found]
@@ -89,10 +89,12 @@ def _accounts(measured: Sequence[Measured]) -> Sheet:
 
 
 def _size(each: Measured) -> Row:
-    figures = {**dict.fromkeys(("sign-ons", "sign-on cpu", "memory"), math.nan), **each.figures}
-    sign_on = (_ms(figures["sign-ons"]), _ms(figures["sign-on cpu"]), _whole(figures["memory"]), _ms(figures["idle"]))
+    unknown = ("sign-ons", "sign-on cpu", "sign-on server cpu", "memory", "stall", "worker stall")
+    figures = {**dict.fromkeys((*unknown, "sign-on stall", "sign-on worker stall"), math.nan), **each.figures}
+    sign_on = (*(_ms(figures[name]) for name in unknown[:3]), _whole(figures["memory"]), _ms(figures["idle"]))
+    stalls = (_ms(max(figures[f"{when}stall"], figures[f"{when}worker stall"])) for when in ("", "sign-on "))
     costs = (_whole(figures[name]) for name in ("to cpu", "to rate", "from cpu", "from rate"))
-    return (_title(each.name), each.what, *sign_on, *costs)
+    return (_title(each.name), each.what, *sign_on, *stalls, *costs)
 
 
 def _rows(measured: Sequence[Measured]) -> Sheet:
