@@ -137,9 +137,12 @@ def test_every_row_fills_its_columns() -> None:
     steady = {"slow p50": 1.0, "slow p99": 2.0, "slow lost": 0.0}
     steady |= {name.replace("slow", "fast"): value for name, value in steady.items()} | {"fast rate": 500.0}
     timed = Measured("messages", "bitlbee", "SIP→XMPP", {"rate": 1000.0, "cpu": 20.0, **FULL, **steady})
-    broken = [Measured(case, "tls", "does not run", problem="no certificate") for case in ("accounts", "rows")]
-    made = sheets(medians([*ROUNDS, *SIZES, rows, timed, *broken]))
-    assert [len(sheet.rows) for sheet in made] == [5, 1, 3, 2]
+    memory = Measured("memory", "SQLite", "100,000", {"memory": 2048.0, "shared": 512.0, "growth": 1.5, "lost": 0.0})
+    cases = ("accounts", "rows", "memory")
+    broken = [Measured(case, "tls", "does not run", problem="no certificate") for case in cases]
+    made = sheets(medians([*ROUNDS, *SIZES, rows, timed, memory, *broken]))
+    assert [len(sheet.rows) for sheet in made] == [5, 1, 3, 2, 2]
+    assert made[4].rows[0] == ("SQLite", "100,000", "2.0", "1.5", "0.5", "0")
     assert all(len(row) == len(sheet.columns) for sheet in made for row in sheet.rows)
     assert made[2].rows[1][made[2].columns.index("KB each")] == "64"
 
