@@ -60,7 +60,7 @@ class Runtime:
             make_sqlite_wait()
         _check_keys(self.settings)
         _check_database(self.settings)
-        _check_authorities(self.settings)
+        check_readable_authorities(self.settings.ca_dir)
         _announce(self.settings)
         self._resource = _resource(Path(self.settings.state_dir))
         self._shared = Shared.make(self.settings.workers)
@@ -151,9 +151,10 @@ def _check_keys(settings: Settings) -> None:
         load_library()
 
 
-def _check_authorities(settings: Settings) -> None:
-    if settings.ca_dir and not os.access(settings.ca_dir, os.R_OK | os.X_OK):
-        raise ConfigurationError(f"purple.ca_dir: {settings.ca_dir} is no directory that can be read")
+def check_readable_authorities(directory: str) -> None:
+    """Raises ConfigurationError; ``directory``: purple.ca_dir, "" for none."""
+    if directory and not os.access(directory, os.R_OK | os.X_OK):
+        raise ConfigurationError(f"purple.ca_dir: {directory} is no directory that can be read")
 
 
 def _check_database(settings: Settings) -> None:

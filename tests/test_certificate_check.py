@@ -220,6 +220,26 @@ def test_thousands_of_names() -> None:
     assert len(refusal.text) < 400
 
 
+@pytest.mark.parametrize("names", [0, 250, 251, 3000])
+def test_too_many_names_are_too_much_work(names: int) -> None:
+    """NSS takes a second for 2,500 of them, and four times as much for twice as many."""
+    der = authority(names=[f"h{number}" for number in range(names)]).certificate.public_bytes(Encoding.DER)
+    if names <= check.MOST_NAMES:
+        check.check_work(der)
+    else:
+        with pytest.raises(Unreadable, match="more than 250 names"):
+            check.check_work(der)
+
+
+def test_names_of_constraints_count_as_well() -> None:
+    constraints = x509.NameConstraints([x509.DNSName(f"h{number}") for number in range(200)], [x509.DNSName("x")] * 100)
+    der = server(["a.example"], CA, extensions=[constraints]).certificate.public_bytes(Encoding.DER)
+    with pytest.raises(Unreadable, match="more than 250 names"):
+        check.check_work(der)
+    with pytest.raises(Unreadable, match="cannot be read"):
+        check.check_work(b"0")
+
+
 def test_names_cannot_write_into_the_log() -> None:
     evil = authority("Evil\nCA\x1b[31m\u202e\0" + "x" * 40)
     refusal = judge(presented(server(["a.example"], evil)), check.CA_UNKNOWN, "a.example", (), xmpp=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cryptography import x509
 from purple_bridge.cli.main import cli
 from purple_bridge.libpurple.certificate_check import ID_ON_DNS_SRV
 from tests.gateway import PASSWORD, Gateway, xmpp_contact
-from tests.servers.made_certificates import Made, authority, server
+from tests.servers.made_certificates import Made, authority, below_a_huge_key, server
 from tests.servers.many_hosts import ManyHosts
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
@@ -29,9 +30,13 @@ CLEAR = {"connection_security": "opportunistic_tls"}
 NO_PIN = f"sha256:{'0' * 64}"
 
 
+SRV = x509.ObjectIdentifier(ID_ON_DNS_SRV)
+NO_ASCII = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x0e\x82\x0ccaf\xe9.example")
+
+
 def _srv(domain: str) -> x509.OtherName:
     name = f"_xmpp-client.{domain}".encode()
-    return x509.OtherName(x509.ObjectIdentifier(ID_ON_DNS_SRV), bytes([0x16, len(name)]) + name)
+    return x509.OtherName(SRV, bytes([0x16, len(name)]) + name)
 
 
 HOSTS = {
@@ -137,7 +142,54 @@ def test_nothing_is_sent_to_a_server_that_is_refused(
         assert (listener.handshakes, listener.received) == (1, b"")
         assert b"victim" not in listener.before
         assert b"password" not in listener.before
-        assert listener.names == [domain if protocol == JABBER else None]  # RFC 6066 §3: addresses are no names
+        assert set(listener.names) == {domain if protocol == JABBER else None}  # RFC 6066 §3: addresses are no names
+
+
+MANY = authority("Many names", SITE, names=[f"host{number}.example" for number in range(2500)])
+HOSTILE = {
+    "many.example": (server([f"host{number}.example" for number in range(2500)], SITE), "has more than 250 names"),
+    "issuers.example": (server(["issuers.example"], MANY), "has more than 250 names"),
+    "nul.example": (server(["nul.example\0.evil.example"], SITE), "it is for nul.example .evil.example"),
+    "broken.example": (server([], SITE, extensions=[NO_ASCII]), "cannot be read"),
+    "authority.example": (BELOW, "it is for no name"),
+    "huge.example": (below_a_huge_key("huge.example"), "its issuer CN=Huge authority is not known"),
+}
+
+
+def test_certificates_made_to_harm(gateway: Gateway, tmp_path: Path) -> None:
+    """Each is refused, and nothing is sent; the gateway goes on."""
+    with ExitStack() as running:
+        listeners = {}
+        for domain, (made, _words) in HOSTILE.items():
+            pem = made.write(tmp_path / f"{domain}.pem")
+            listeners[domain] = running.enter_context(TlsListener(pem, domain))
+            options: dict[str, Any] = {"connect_server": "127.0.0.1", "port": listeners[domain].port}
+            gateway.add_account("alice", JABBER, f"victim@{domain}", "secret", **options)
+        for domain, (_made, words) in HOSTILE.items():
+            gateway.wait_state(f"victim@{domain}", "error")
+            error = gateway.account(f"victim@{domain}")["error"]
+            assert error.startswith(f"The server's certificate is not accepted for {domain}: ")
+            assert words in error
+            assert error.isprintable()
+        wait_until(lambda: all(listener.ended for listener in listeners.values()), 10, "the end of the connections")
+        assert {(listener.handshakes, listener.received) for listener in listeners.values()} == {(1, b"")}
+
+
+def test_one_server_cannot_have_another_refused(gateway: Gateway, hosts: ManyHosts, tmp_path: Path) -> None:
+    """A good server sends an authority with the name of another's: the libraries know what any server has sent."""
+    false = authority("Intermediate authority", days=(0, 300))
+    good = server(["friend.example"], SITE)
+    chained = Made(good.certificate, good.key, (false.certificate,))
+    name = "pinned@below.example"
+    with TlsListener(chained.write(tmp_path / "chained.pem"), "friend.example") as listener:
+        options: dict[str, Any] = {"connect_server": "127.0.0.1", "port": listener.port}
+        gateway.add_account("alice", JABBER, "bob@friend.example", "secret", **options)
+        wait_until(lambda: b"<stream:stream" in listener.received, 30, "a stream within TLS, which stays")
+        hosts.hosts["below.example"] = server(["below.example"], BELOW)
+        hosts.stop()
+        hosts.start()
+        add(gateway, hosts, name)
+        gateway.wait_state(name, "online")
 
 
 def test_a_certificate_that_is_renewed_is_taken_and_another_is_not(gateway: Gateway, hosts: ManyHosts) -> None:

@@ -124,7 +124,7 @@ def _entry(row: Account, live: Live) -> dict[str, Any]:
         "worker": known.get("worker"),
         "retries": known.get("retries", 0),
         "queued": known.get("queued", 0),
-        "security": in_words(row.protocol, dict(row.options), row.password is not None, known.get("encryption", "")),
+        "security": in_words(row.protocol, dict(row.options), row.has_password, known.get("encryption", "")),
     }
 
 

@@ -19,7 +19,7 @@ def check_connections(db_url: str, table: str) -> Iterator[Finding]:
     """A warning for the accounts whose password may cross the network in clear; nothing where the table has no rows."""
     engine = make_engine(db_url)
     try:
-        rows = [row for row in Mapping(engine, table).all_accounts() if row.password is not None]
+        rows = [row for row in Mapping(engine, table).all_accounts() if row.has_password]
     except (SQLAlchemyError, DatabaseUnavailable):
         return  # the check of the database says why
     finally:

@@ -294,17 +294,18 @@ class KeyValuePair(Structure):
 
 
 class SslConnection(Structure):
-    """sslconn.h PurpleSslConnection, up to what is read here"""
+    """sslconn.h PurpleSslConnection"""
 
     _fields_ = [
         ("host", c_void_p),
         ("port", c_int),
         ("connect_cb_data", c_void_p),
-        ("connect_cb", c_void_p),
-        ("error_cb", c_void_p),
-        ("recv_cb_data", c_void_p),
-        ("recv_cb", c_void_p),
+        ("callbacks", c_void_p * 4),  # connect_cb to recv_cb
         ("fd", c_int),
+        ("inpa", c_uint),
+        ("connect_data", c_void_p),
+        ("private_data", c_void_p),
+        ("verifier", c_void_p),
     ]
 
 
@@ -329,6 +330,12 @@ class CertificateScheme(Structure):
     _fields_ = [("name", c_char_p), ("fullname", c_char_p), ("functions", c_void_p * 13), ("verify_cert", c_void_p)]
 
 
+class SslNssData(Structure):
+    """ssl-nss.c PurpleSslNssData, up to what is read here; ``in_`` is NSS's own object"""
+
+    _fields_ = [("fd", c_void_p), ("in_", c_void_p)]
+
+
 class SecItem(Structure):
     """NSS, seccomon.h SECItem"""
 
@@ -351,6 +358,17 @@ class Certificate(Structure):
     """certificate.h PurpleCertificate, of the plugin ssl-nss"""
 
     _fields_ = [("scheme", POINTER(CertificateScheme)), ("data", POINTER(NssCertificate))]
+
+
+class NssCertificateList(Structure):
+    """NSS, certt.h CERTCertListNode; the head of the list, a CERTCertList, is one without a certificate"""
+
+
+NssCertificateList._fields_ = [
+    ("next", POINTER(NssCertificateList)),
+    ("prev", c_void_p),
+    ("cert", POINTER(NssCertificate)),
+]
 
 
 class CertificateVerifier(Structure):

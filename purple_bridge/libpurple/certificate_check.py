@@ -25,6 +25,8 @@ UTF8_STRING, IA5_STRING = 0x0C, 0x16  # X.690 §8.1.2
 
 PREFIX = "sha256:"
 MOST_PINS = 16
+MOST_NAMES = 250  # of one certificate; public authorities give at most 100
+LONGEST = 32_768  # octets of one certificate
 LONGEST_SHOWN = 80  # characters of a name
 MOST_SHOWN = 3  # names
 
@@ -120,6 +122,23 @@ def read(der: bytes) -> Presented:
         )
     except BaseException as error:  # its parser's own failures are no Exception (pyo3's PanicException)
         raise Unreadable(f"the certificate cannot be read: {shown(str(error))}") from None
+
+
+def check_work(der: bytes) -> None:
+    """Raises Unreadable for a certificate that would keep the TLS library busy for seconds, be it an issuer's."""
+    from cryptography import x509  # noqa: PLC0415
+
+    names = 0
+    try:
+        for extension in x509.load_der_x509_certificate(der).extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName | x509.IssuerAlternativeName):
+                names += len(list(extension.value))
+            elif isinstance(extension.value, x509.NameConstraints):
+                names += len(extension.value.permitted_subtrees or ()) + len(extension.value.excluded_subtrees or ())
+    except BaseException as error:  # as in ``read``
+        raise Unreadable(f"the certificate cannot be read: {shown(str(error))}") from None
+    if names > MOST_NAMES or len(der) > LONGEST:
+        raise Unreadable(f"it, or one of its issuers', has more than {MOST_NAMES} names, or {LONGEST} octets")
 
 
 def _names_of(certificate: x509.Certificate) -> Iterator[str]:

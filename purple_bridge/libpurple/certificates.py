@@ -16,6 +16,7 @@ import hashlib
 import logging
 from ctypes import CFUNCTYPE, POINTER, c_int, c_void_p
 from dataclasses import dataclass
+from functools import cache
 
 from . import c, certificate_check
 from .accounts import Account, account_at
@@ -29,7 +30,9 @@ XMPP = "prpl-jabber"
 KNOWN = (XMPP, "prpl-irc")  # whose connections tell to which account they belong
 VALID, INVALID = 1, 0  # certificate.h PurpleCertificateVerificationStatus
 SCHEME, VERIFIER = b"x509", b"tls_cached"  # the names that sslconn.c looks for
-LONGEST = 1 << 20  # octets of a certificate; TLS itself sets the limit at 2^24
+LONGEST = 1 << 16  # octets of a certificate
+MOST_CERTIFICATES = 10  # that a server may send
+SSL_NO_CACHE = 9  # NSS, ssl.h
 
 _Start = CFUNCTYPE(None, c_void_p)
 _Connect = CFUNCTYPE(None, c_void_p)
@@ -62,6 +65,8 @@ class Certificates:
         self._ops = c.SslOps.from_buffer_copy(before.contents)  # libpurple keeps only pointers to these two
         self._ops.connectfunc = address(callback(_Connect, self._connecting))
         c.purple.purple_ssl_set_ops(ctypes.byref(self._ops))
+        # a session that is taken up again shows the certificate of its start, which may have been renewed since
+        _nss().SSL_OptionSetDefault(SSL_NO_CACHE, 1)
         self._verifier = c.CertificateVerifier(SCHEME, VERIFIER)
         self._verifier.start_verification = address(callback(_Start, self._verify))
         self._verifier.destroy_request = address(callback(_Start, lambda _request: None))
@@ -116,7 +121,10 @@ def trust_authorities(directory: str) -> None:
 def _judged(pointer: int, request: c.VerificationRequest, name: str, account: Account | None) -> Encryption:
     pins = account.pins if account is not None else frozenset()
     try:
-        presented = certificate_check.read(_der(request))
+        own = _der(request)
+        presented = certificate_check.read(own)
+        if not pins:
+            _check_sent(ctypes.cast(request.cb_data, POINTER(c.SslConnection)).contents, own)
         flags = 0 if pins else _chain_flags(pointer, request)
     except Unreadable as error:
         text = f"The server's certificate is not accepted for {certificate_check.shown(name)}: {error}"
@@ -157,6 +165,45 @@ def _der(request: c.VerificationRequest) -> bytes:
     if hashlib.sha256(der).digest() != _fingerprint(pointer):
         raise Unreadable("libpurple's TLS plugin is another than ssl-nss")
     return der
+
+
+def _check_sent(connection: c.SslConnection, own: bytes) -> None:
+    """All that the server has sent, of which NSS looks at any: its work grows with the square of the names in one.
+
+    Raises Unreadable. ``own``: the server's own certificate, which is the first.
+    """
+    for number, der in enumerate(_sent(connection)):
+        if number >= MOST_CERTIFICATES:
+            raise Unreadable(f"more than {MOST_CERTIFICATES} certificates came")
+        if not number and der != own:
+            raise Unreadable("libpurple's TLS plugin is another than ssl-nss")
+        certificate_check.check_work(der)
+
+
+def _sent(connection: c.SslConnection) -> list[bytes]:
+    data = ctypes.cast(connection.private_data, POINTER(c.SslNssData))
+    head = _nss().SSL_PeerCertificateChain(data.contents.in_) if data else None
+    if not head:
+        return []
+    found, node = [], head.contents.next
+    while node and ctypes.addressof(node.contents) != ctypes.addressof(head.contents):
+        item = node.contents.cert.contents.derCert
+        found.append(ctypes.string_at(item.data, min(item.len, LONGEST)))
+        node = node.contents.next
+    _nss().CERT_DestroyCertList(head)
+    return found
+
+
+@cache
+def _nss() -> ctypes.CDLL:
+    """The library that ssl-nss has loaded."""
+    library = ctypes.CDLL("libssl3.so")
+    library.SSL_PeerCertificateChain.restype = POINTER(c.NssCertificateList)
+    library.SSL_PeerCertificateChain.argtypes = [c_void_p]
+    library.SSL_OptionSetDefault.argtypes = [c_int, c_int]
+    library.CERT_DestroyCertList.restype = None
+    library.CERT_DestroyCertList.argtypes = [POINTER(c.NssCertificateList)]
+    return library
 
 
 def _fingerprint(certificate: int) -> bytes:

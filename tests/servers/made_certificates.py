@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = timedelta(days=1)
+SHA256_WITH_RSA = bytes.fromhex("300d06092a864886f70d01010b0500")  # RFC 4055 §5
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,22 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def authority(name: str = "Test authority", signer: Made | None = None, key: Key | None = None) -> Made:
+def authority(
+    name: str = "Test authority",
+    signer: Made | None = None,
+    *,
+    key: Key | None = None,
+    days: tuple[int, int] = (-1, 30),
+    names: Iterable[str] = (),
+) -> Made:
     """One that may sign others (RFC 5280 §4.2.1.9): a root, or below ``signer``."""
     key = key or new_key()
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    builder = _builder(name, key, signer).add_extension(x509.BasicConstraints(True, None), True)
+    builder = _builder(name, key, signer, days).add_extension(x509.BasicConstraints(True, None), True)
     builder = builder.add_extension(usage, True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+    if found := [x509.DNSName(one) for one in names]:
+        builder = builder.add_extension(x509.SubjectAlternativeName(found), False)
     return _signed(builder, key, signer)
 
 
@@ -81,6 +92,29 @@ def server(
     for extension in extensions:
         builder = builder.add_extension(extension, False)
     return _signed(builder, key, signer)
+
+
+def below_a_huge_key(domain: str) -> Made:
+    """Of a server whose issuer has an RSA key of 16384 bits: who verifies that has much to do, for nothing.
+
+    Nobody has the private key: number and signature are random, of the right length.
+    """
+    small = rsa.generate_private_key(65537, 2048)
+    number = (1 << 16383) | random.getrandbits(16000) | 1
+    huge = rsa.RSAPublicNumbers(65537, number).public_key()
+    now, name = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Huge authority")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(huge).serial_number(1)
+    builder = builder.not_valid_before(now - DAY).not_valid_after(now + 9 * DAY)
+    issuer = builder.add_extension(x509.BasicConstraints(True, None), True).sign(small, hashes.SHA256())
+    made = server([domain], Made(issuer, small))
+    body, signature = made.certificate.tbs_certificate_bytes, b"\0" + random.randbytes(16384 // 8)
+    der = _der(0x30, body + SHA256_WITH_RSA + _der(0x03, b"\0" + signature[1:]))
+    return Made(x509.load_der_x509_certificate(der), made.key, (issuer,))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    """X.690 §8.1.3.5, with a length of two octets."""
+    return bytes([tag, 0x82]) + len(content).to_bytes(2) + content
 
 
 def _general_name(name: str | x509.GeneralName) -> x509.GeneralName:
