@@ -37,6 +37,8 @@ EXAMPLES = {
     "contact_rate": "20",
     "loop_limit": "20",
     "web": '"127.0.0.1:8080"',
+    "key_file": '"/etc/kamailio-purple/key"',
+    "protocols": '"prpl-jabber,prpl-irc"',
     "web_admins": '"sip:admin@example.org"',
     "ca_dir": '"/etc/kamailio-purple/authorities"',
     "state_dir": '"/var/lib/kamailio-purple"',

@@ -209,6 +209,17 @@ def test_what_cannot_be_read_is_said_and_stays(own: Database) -> None:
     assert own.read() == {"alice@x": "secret", "mallory@x": "own"}
 
 
+def test_nothing_plain_is_left_in_the_file(own: Database) -> None:
+    """SQLite's freed places and its write-ahead log included, while another connection is open."""
+    for number in range(200):
+        own.add(f"user{number}@x", f"an-old-password-{number}")
+    own.read()
+    own.run("key", "encrypt")
+    files = [path for path in own.key.parent.iterdir() if path.is_file()]
+    assert [path.name for path in files if b"an-old-password" in path.read_bytes()] == []
+    assert own.read()["user7@x"] == "an-old-password-7"
+
+
 def test_another_place(own: Database, tmp_path: Path) -> None:
     place = tmp_path / "etc"
     place.mkdir()

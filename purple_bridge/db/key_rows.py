@@ -83,6 +83,7 @@ def rewrite(
     while True:
         with passwords.writing() as seal, engine.begin() as connection:
             if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what was plain is written over
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # where rows have no locks
             page = connection.execute(_page(mapping, last).with_for_update()).all()
             changes = list(_changes(page, passwords, wanted, in_plain if plain else seal))
@@ -90,8 +91,16 @@ def rewrite(
         written += len(changes)
         progress(len(page))
         if not page:
+            _forget(engine)
             return written
         last = page[-1].id
+
+
+def _forget(engine: Engine) -> None:
+    """SQLite's write-ahead log holds the rows as they were until it is written over."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _page(table: Table, last: int) -> Select[Any]:

@@ -17,7 +17,7 @@ Info = test server
 Listen = 127.0.0.1
 Ports = {port}
 MotdPhrase = test
-
+{password}
 [Limits]
 MaxConnections = 0
 MaxConnectionsIP = 0
@@ -43,7 +43,7 @@ KeyFile = {pem}
 
 
 class Ngircd(Server):
-    """An IRC server without passwords or predefined channels.
+    """An IRC server without predefined channels, and without a password unless `password` says which.
 
     `tls`: a PEM file with certificate and key, for a second port, `tls_port`, where all is encrypted.
     `penalties`: slow a client down that sends many lines at once, as ngIRCd does where nothing is configured.
@@ -52,9 +52,16 @@ class Ngircd(Server):
     name: ClassVar[str] = "ngircd"
 
     def __init__(
-        self, directory: Path, port: int | None = None, *, penalties: bool = False, tls: Path | None = None
+        self,
+        directory: Path,
+        port: int | None = None,
+        *,
+        penalties: bool = False,
+        tls: Path | None = None,
+        password: str = "",
     ) -> None:
         super().__init__(directory, port)
+        self._password = f"Password = {password}\n" if password else ""
         self.tls, self.tls_port = tls, free_port() if tls else 0
         self._penalty_seconds = -1 if penalties else 0
 
@@ -68,7 +75,9 @@ class Ngircd(Server):
 
     def prepare(self) -> None:
         tls = TLS.format(port=self.tls_port, pem=self.tls) if self.tls else ""
-        self.config_path.write_text(CONFIG.format(port=self.port, penalty=self._penalty_seconds) + tls)
+        self.config_path.write_text(
+            CONFIG.format(port=self.port, penalty=self._penalty_seconds, password=self._password) + tls
+        )
 
     def command(self) -> list[str]:
         return ["ngircd", "--nodaemon", "--config", str(self.config_path)]
