@@ -44,11 +44,18 @@ def plugin(protocols: Iterable[Protocol], name: str) -> Protocol:
 
 
 def options_of(protocol: Protocol) -> Sequence[Option]:
-    """What a form sets: the plugin's options, then the gateway's own, but for ``enabled``, which is no setting."""
-    from purple_bridge.gateway_options import ENABLED, GATEWAY_OPTIONS  # noqa: PLC0415 - loads libpurple
+    """What a form sets: the plugin's options, then the gateway's own.
+
+    But for ``enabled``, which is no setting, and ``public_servers``, which is not for the user to decide.
+    """
+    from purple_bridge.gateway_options import (  # noqa: PLC0415 - loads libpurple
+        ENABLED,
+        GATEWAY_OPTIONS,
+        PUBLIC_SERVERS,
+    )
 
     declared = {option.name: option for option in protocol.options} | GATEWAY_OPTIONS
-    return tuple(option for name, option in declared.items() if name != ENABLED.name)
+    return tuple(option for name, option in declared.items() if name not in (ENABLED.name, PUBLIC_SERVERS.name))
 
 
 def option_value(option: Option, text: str) -> OptionValue | None:
@@ -63,6 +70,21 @@ def option_value(option: Option, text: str) -> OptionValue | None:
     if isinstance(value, str) and not value.isprintable():
         raise ValueError("write it on one line")
     return None if value == option.default else value
+
+
+def of_a_user(options: dict[str, OptionValue], before: Mapping[str, OptionValue] | None) -> dict[str, OptionValue]:
+    """What a user makes or changes himself may connect to public addresses alone; ``before``: None for a new row.
+
+    What the operator has made, and the user has not pointed elsewhere, stays as it is.
+    """
+    from purple_bridge.gateway_options import GATEWAY_OPTIONS, PUBLIC_SERVERS  # noqa: PLC0415 - loads libpurple
+
+    def for_the_network(values: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        return {name: value for name, value in values.items() if name not in GATEWAY_OPTIONS}
+
+    if before is not None and for_the_network(before) == for_the_network(options):
+        return options
+    return {**options, PUBLIC_SERVERS.name: True}
 
 
 def merged(

@@ -8,14 +8,18 @@ from purple_bridge.encryption import ALWAYS_ENCRYPTED, IRC, XMPP, Promise, promi
 from purple_bridge.libpurple import plugins
 from purple_bridge.libpurple.certificate_check import parse_pins
 from purple_bridge.libpurple.plugins import Option, installed_protocols
+from purple_bridge.libpurple.public_servers import check_text
 from purple_bridge.ownership import plugin_of
 
 TYPING = Option("typing", "Typing notices, both ways", "bool", True)
 ENABLED = Option("enabled", "The account may be online", "bool", True)
 TLS_PIN = Option("tls_pin", "Keys the server may have (sha256:…)", "string", "")
 TLS_NAME = Option("tls_name", "Another name in the server's certificate", "string", "")
-GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED, TLS_PIN, TLS_NAME)}
+PUBLIC_SERVERS = Option("public_servers", "Only servers with public addresses", "bool", False)
+GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED, TLS_PIN, TLS_NAME, PUBLIC_SERVERS)}
 GTALK, GTALK_SERVER = "gtalk", "talk.google.com"  # the old module's name for XMPP at Google
+
+NAMING_SERVERS = ("connect_server", "bosh_url", "ft_proxies")  # of prpl-jabber; on IRC the name does
 
 Options = Mapping[str, bool | int | str]
 
@@ -45,6 +49,17 @@ def for_libpurple(protocol: str, given: Options) -> list[tuple[str, bool | int |
         raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
     converted = [(name, convert(declared[name], value)) for name, value in options.items()]
     return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
+
+
+def is_public_only(protocol: str, ext_user: str, given: Options) -> bool:
+    """The account may connect to public addresses alone. ValueError where the row names another one."""
+    if not convert(PUBLIC_SERVERS, given.get(PUBLIC_SERVERS.name, PUBLIC_SERVERS.default)):
+        return False
+    if plugin_of(protocol) not in (XMPP, IRC):
+        raise ValueError(f"{PUBLIC_SERVERS.name} is for prpl-jabber and prpl-irc")
+    for text in (ext_user, *(str(given.get(name, "")) for name in NAMING_SERVERS)):
+        check_text(text)
+    return True
 
 
 def _defaults(protocol: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ AUTHORIZE = ("ask", "accept", "deny")
 QUEUE = ("offline", "always")
 OWN_MESSAGES = ("mark", "drop")
 AVATARS = ("off", "inline")
+USER_SERVERS = ("public", "any")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PURPLEMAP = "purplemap"
 STATE_DIR = "/var/lib/kamailio-purple"
@@ -54,6 +55,7 @@ class Settings:
     log_level: str = "info"
     log_bodies: bool = False
     flood_limit: int = 2000
+    user_servers: str = "public"
     user_rate: int = 0
     account_rate: int = 0
     contact_rate: int = 0
@@ -90,6 +92,7 @@ def read_settings(read: Read) -> Settings:
         protocols=read_protocols(_text(read, "protocols", required=False, default="")),
         ca_dir=_text(read, "ca_dir", required=False, default=""),
         web=_endpoint(read, "web") if str(read("web") or "").strip() else "",
+        user_servers=_choice(read, "user_servers", USER_SERVERS, "public"),
         flood_limit=_number(read, "flood_limit", 0, 65_000, 2000),
         **{name: checked(read) for name, checked in AT_RUN_TIME.items()},
     )

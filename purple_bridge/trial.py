@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO, cast
 
-from purple_bridge.gateway_options import for_libpurple, server_of
+from purple_bridge.gateway_options import for_libpurple, is_public_only, server_of
 from purple_bridge.libpurple import buddies, c, core, glib
 from purple_bridge.libpurple.accounts import Account, UnknownProtocol
 from purple_bridge.libpurple.core import Core
@@ -137,6 +137,7 @@ class Trial:
         for name, value in for_libpurple(order.protocol, order.options):
             account.set_option(name, value)
         account.pins, account.server_name = server_of(order.protocol, order.options)
+        account.public_only = is_public_only(order.protocol, order.ext_user, order.options)
         account.unseen = True
         account.connect(order.password)
         account.set_status(buddies.AVAILABLE, "")

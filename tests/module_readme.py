@@ -31,6 +31,7 @@ EXAMPLES = {
     "avatars": '"https://sip.example.org/avatars"',
     "log_level": '"debug"',
     "log_bodies": "1",
+    "user_servers": '"public"',
     "flood_limit": "2000",
     "user_rate": "50",
     "account_rate": "50",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -432,3 +434,32 @@ def avatar(port: int, purple: str, other: str, way: str) -> list[Any]:
 def test_avatars_and_names_are_seen(prosody: Prosody, way: str) -> None:
     """XEP-0153, XEP-0084, XEP-0172; the name that the user gave counts more"""
     assert run_in_child(avatar, prosody.port, *new_users(prosody, 2), way) == [True, ""]
+
+
+def avatar_on_the_web(port: int, purple: str, other: str) -> bool:
+    """Whether libpurple has asked the web server that the contact names."""
+    recorder = started()
+    account = xmpp_account(purple, port)
+    wait_online(account)
+    with _user(other, port) as user, socket.create_server(("127.0.0.1", 0)) as web:
+        web.setblocking(False)
+        _watch(account, user, other)
+        _friend(account, user, recorder)
+        url = f"http://127.0.0.1:{web.getsockname()[1]}/picture.png"
+        digest = hashlib.sha1(PICTURE).hexdigest()
+        info = f"<info bytes='{len(PICTURE)}' id='{digest}' type='image/png' url='{url}'/>"
+        node = "urn:xmpp:avatar:metadata"
+        _publish(user, node, f"<metadata xmlns='{node}'>{info}</metadata>", digest)
+        nick = "http://jabber.org/protocol/nick"
+        _publish(user, nick, f"<nick xmlns='{nick}'>Bobby</nick>")
+        run_until(lambda: _seen(account, other)["alias"] == "Bobby", "what was published after the picture")
+        run_for(0.5)
+        with contextlib.suppress(BlockingIOError):
+            web.accept()[0].close()
+            return True
+    return False
+
+
+def test_no_contact_makes_the_gateway_fetch_a_picture_from_the_web(prosody: Prosody) -> None:
+    """XEP-0084 section 4.2.2: it names any address, and would learn where the gateway is."""
+    assert not run_in_child(avatar_on_the_web, prosody.port, *new_users(prosody, 2))

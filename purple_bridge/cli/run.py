@@ -251,6 +251,8 @@ def _parameters(options: Options, config: Path, state: StateDirectory, domain: s
         "workers": str(DEFAULT_WORKERS),
         "gateway_domain": f"im.{'localdomain' if is_ip_address(domain) else domain}",
         "internal": f"127.0.0.1:{free_loopback_port()}",
+        # who is on this machine reaches its loopback himself
+        "user_servers": "any" if all(map(is_loopback, _hosts(options))) else "public",
         **read_config(config.read_text(encoding="utf-8", errors="replace")),
         **options.settings,
         **{name: value for name, value in own.items() if value},
@@ -261,6 +263,10 @@ def _parameters(options: Options, config: Path, state: StateDirectory, domain: s
     for name, value in values.items():
         check_value(name, value)
     return values
+
+
+def _hosts(options: Options) -> list[str]:
+    return [listener.host for listener in (*options.listeners, *([options.web] if options.web else []))]
 
 
 def _address_of(listener: Listener | None) -> str:

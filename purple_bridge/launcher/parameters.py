@@ -25,6 +25,7 @@ STRINGS = (
     "web_admins",
     "key_file",
     "protocols",
+    "user_servers",
     "ca_dir",
     "state_dir",
     "rpc_socket",
@@ -43,6 +44,7 @@ SHIPPED = {
     "db_url": "sqlite:////var/lib/kamailio-purple/purple.db",
     "gateway_domain": "im.localdomain",
     "internal": "127.0.0.1:5059",
+    "user_servers": "public",
 }
 
 _LITERAL = r'("(?:[^"\\\n]|\\.)*"|[0-9]+)'

@@ -54,6 +54,7 @@ class Account:
         c.purple.purple_accounts_add(self.pointer)
         self.idle_since = 0
         self.language = ""
+        self.public_only = False  # connects to public addresses alone (public_servers.py)
         self.unseen = False  # signed on without a word to contacts, where the protocol can do that
         self.pins: frozenset[str] = frozenset()  # of the only keys that its server may have; none: authorities decide
         self.server_name = ""  # the name that its server's certificate has to have, if not the usual one

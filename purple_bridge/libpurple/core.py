@@ -118,6 +118,7 @@ class Core:
 
     def use_http_proxy(self, host: str, port: int) -> None:
         """All accounts connect through this HTTP proxy (proxy.h)."""
+        self._resolver.own.add(host)
         info = c.purple.purple_proxy_info_new()
         c.purple.purple_proxy_info_set_type(info, c.PURPLE_PROXY_HTTP)
         c.purple.purple_proxy_info_set_host(info, host.encode())

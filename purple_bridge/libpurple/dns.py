@@ -24,6 +24,7 @@ import dns.resolver
 from . import c, glib
 from .callbacks import callback, operations
 from .glib import decode
+from .public_servers import allowed, literal, restricted_account
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self._look_ups = LookUps()
+        self.own: set[str] = set()  # hosts that the operator has named: every account may connect to them
         self._pending: dict[int, Future[list[Any]]] = {}
 
     def install(self) -> None:
@@ -125,7 +127,8 @@ class Resolver:
     def _host(self, query: int, resolved: int, failed: int) -> int:
         host = decode(c.purple_quick.purple_dnsquery_get_host(query))
         port = c.purple_quick.purple_dnsquery_get_port(query)
-        future = self._look_ups.start("host", host, lambda: _addresses(host, port), port)
+        public = host not in self.own and restricted_account(query) is not None
+        future = self._look_ups.start("host", host, lambda: _addresses(host, port, public), port, public)
         self._follow(query, future, resolved, failed, _address_list)
         return 1
 
@@ -158,9 +161,14 @@ class Resolver:
             _Resolved(resolved)(query, make_list(future.result()))
 
 
-def _addresses(host: str, port: int) -> list[bytes]:
-    """Socket addresses (struct sockaddr) of ``host``, IPv6 and IPv4 in the system's order of preference."""
+def _addresses(host: str, port: int, public: bool = False) -> list[bytes]:
+    """Socket addresses (struct sockaddr) of ``host``, IPv6 and IPv4 in the system's order of preference.
+
+    ``public``: none that is not reached over the Internet.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if public:
+        found = allowed(found)
     return [_sockaddr(family, address) for family, _, _, _, address in found]
 
 
@@ -183,7 +191,9 @@ def _resolve(name: str, record: str) -> list[Any]:
 def _services(name: str) -> list[tuple[str, int]]:
     """(host, port) of an SRV name, RFC 2782's lowest priority first."""
     records = sorted(_resolve(name, "SRV"), key=lambda record: (record.priority, -record.weight))
-    return [(record.target.to_text(omit_final_dot=True), record.port) for record in records]
+    found = [(record.target.to_text(omit_final_dot=True), record.port) for record in records]
+    # RFC 2782: a target is a name; what looks like an address would be connected to without a look-up
+    return [(target, port) for target, port in found if literal(target) is None]
 
 
 def _texts(name: str) -> list[bytes]:

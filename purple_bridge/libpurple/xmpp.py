@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from . import c, glib, messages, signals, xmlnode, xmpp_presence
+from . import avatar_urls, c, glib, messages, signals, xmlnode, xmpp_presence
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
@@ -283,6 +283,9 @@ class Xmpp(Protocol):
         is_bare = sender and b"/" not in sender  # what people write comes from one of their clients
         if is_bare and self._is_copy(connection, account, sender, node):
             return 1
+        event = xmlnode.child(node, avatar_urls.EVENT, b"event")
+        if event:
+            avatar_urls.forget_urls(event)
         self._incoming = messages.read(node)
         if self._incoming.text is not None:
             self._remember_peer(account, self._incoming)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from purple_bridge import account_forms, history
 from purple_bridge.addresses import SipAddress, normalize_im_name
-from purple_bridge.db.account import Account
+from purple_bridge.db.account import Account, OptionValue
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.passwords import NO_KEYS, Passwords
 from purple_bridge.db.provision import add_account, change_account, remove_account
@@ -137,12 +137,19 @@ class AccountPages:
                 raise Invalid(forms.with_error(forms.again(protocol, name, known, visit.request), "ext_user", taken))
         except Invalid as invalid:
             return self._show_form(visit, invalid.form, name)
-        options = account_forms.merged((), draft.options)
+        options = self._checked(visit, account_forms.merged((), draft.options), None)
         row = (draft.user, name, draft.ext_user, draft.password or None, options)
         add_account(self._engine, *row, self._settings.db_table, self._passwords)
         self._changed(draft.user.key)
         number = self._number_of(draft.user, name, draft.ext_user)
         return self._saved(visit, number, "added")
+
+    def _checked(
+        self, visit: Visit, options: dict[str, OptionValue], before: dict[str, OptionValue] | None
+    ) -> dict[str, OptionValue]:
+        if visit.admin or self._settings.user_servers == "any":
+            return options
+        return account_forms.of_a_user(options, before)
 
     def edit(self, visit: Visit, number: int) -> Response:
         row = self._row(visit, number)
@@ -159,7 +166,7 @@ class AccountPages:
             self._engine,
             row,
             password=draft.password or None,
-            options=account_forms.merged(row.options, draft.options),
+            options=self._checked(visit, account_forms.merged(row.options, draft.options), dict(row.options)),
             table=self._settings.db_table,
             passwords=self._passwords,
         )

@@ -18,7 +18,7 @@ from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
 from purple_bridge.db.account import is_enabled
 from purple_bridge.encryption import Seen
-from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple, server_of
+from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple, is_public_only, server_of
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.certificate_check import CERTIFICATE_ERRORS
@@ -299,6 +299,7 @@ class OwnedAccount:
         for name, value in self._options():
             account.set_option(name, value)
         account.pins, account.server_name = server_of(self._spec.protocol, dict(self._spec.options))
+        account.public_only = is_public_only(self._spec.protocol, self._spec.ext_user, dict(self._spec.options))
         return account
 
     def _username(self) -> str:
