@@ -48,6 +48,8 @@ def test_every_option_is_a_field_of_its_kind() -> None:
         "option-ft_proxies": "text",
         "option-bosh_url": "text",
         "option-typing": "checkbox",
+        "option-tls_pin": "text",
+        "option-tls_name": "text",
     }
     assert fields["option-typing"].checked and not fields["option-auth_plain_in_clear"].checked
     assert fields["option-port"].hint == "Empty: 5222"

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
-from purple_bridge.worker.reconnect import FIRST_SECONDS, JITTER, LONGEST_SECONDS, delay
+from purple_bridge.board import State
+from purple_bridge.commands import AccountSpec
+from purple_bridge.libpurple.certificate_check import CERTIFICATE_ERRORS
+from purple_bridge.libpurple.events import ConnectionError
+from purple_bridge.worker import reconnect
+from purple_bridge.worker.account import OwnedAccount
+from purple_bridge.worker.outbox import Outbox, Rows
+from purple_bridge.worker.reconnect import FIRST_SECONDS, JITTER, LATE_SECONDS, LONGEST_SECONDS, delay, late
+from purple_bridge.worker.wanted import ALWAYS, Wanted
+from tests.loops import run_for, run_until
 
 
 class Fixed(random.Random):
@@ -39,3 +50,42 @@ def test_every_delay_is_jittered_within_bounds(retries: int) -> None:
 @pytest.mark.parametrize("retries", [1, 10, 1000])
 def test_no_delay_is_longer_than_half_a_minute(retries: int) -> None:
     assert delay(retries, Fixed(1.0)) < 30
+
+
+def test_a_refused_certificate_is_looked_at_again_late() -> None:
+    delays = [late() for _ in range(1000)]
+    assert LATE_SECONDS * (1 - JITTER) <= min(delays) < LATE_SECONDS < max(delays) <= LATE_SECONDS * (1 + JITTER)
+
+
+class Host:
+    """What an account needs of its worker: counts its logins."""
+
+    resource = "test"
+
+    def __init__(self) -> None:
+        self.logins = 0
+
+    def submit_login(self, *_arguments: Any) -> None:
+        self.logins += 1
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize("code", [2, *CERTIFICATE_ERRORS])  # 2: a wrong password
+def test_which_errors_are_looked_at_again(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconnect, "LATE_SECONDS", 0.05)
+    host = Host()
+    spec = AccountSpec("prpl-jabber", "alice@localhost", "alice@example.org")
+    account = OwnedAccount(spec, host, Outbox(cast(Rows, None)))
+    account.want("alice@example.org", Wanted((), ALWAYS))
+    account._login_submitted = False  # as if that login had been made
+    account.failed(ConnectionError(code, "refused", fatal=True))
+    assert (account.state, host.logins) == (State.ERROR, 1)
+    if code in CERTIFICATE_ERRORS:
+        run_until(lambda: host.logins == 2, "another look")
+        assert account.state is State.ERROR  # until that has ended
+    else:
+        run_for(0.2)
+        assert host.logins == 1
+    account.close()

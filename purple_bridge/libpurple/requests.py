@@ -1,7 +1,6 @@
 """Questions libpurple would show in a window: on a server nobody answers, so each is refused, at once and visibly.
 
-Without these operations a login with an untrusted certificate waits for ever, and a missing password is silently lost
-(request.h, notify.h).
+Without these operations a login that asks for a missing password waits for ever (request.h, notify.h).
 """
 
 from __future__ import annotations

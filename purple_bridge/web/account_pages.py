@@ -423,6 +423,7 @@ def _as_json(entry: Entry, now: float) -> dict[str, Any]:
         "worker": str(entry.worker or "-"),
         "queued": str(entry.queued),
         "retries": str(entry.retries),
+        "security": entry.security,
     }
 
 

@@ -14,6 +14,7 @@ from purple_bridge.addresses import normalize_im_name
 from purple_bridge.control_client import ask
 from purple_bridge.db.account import Account
 from purple_bridge.db.mapping import Mapping
+from purple_bridge.encryption import in_words
 
 DISABLED = "disabled"  # the row says so, whatever its account does for other users
 STATES = ("online", "connecting", "offline", "error", DISABLED)
@@ -40,6 +41,7 @@ class Entry:
     worker: int | None
     retries: int
     queued: int
+    security: str = "-"  # how its connection is encrypted, as `purplectl status` says it
 
     @property
     def words(self) -> str:
@@ -169,4 +171,5 @@ def _entry(row: Account, known: dict[str, Any]) -> Entry:
         worker=known.get("worker"),
         retries=known.get("retries", 0),
         queued=known.get("queued", 0),
+        security=in_words(row.protocol, dict(row.options), row.has_password, known.get("encryption", "")),
     )

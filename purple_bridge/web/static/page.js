@@ -36,7 +36,7 @@ function updateAccount(place, account) {
     time.textContent = account.since_text;
     since.replaceChildren(time);
   }
-  for (const name of ["worker", "queued", "retries"]) {
+  for (const name of ["worker", "queued", "retries", "security"]) {
     text(place.querySelector(`[data-field="${name}"]`), account[name]);
   }
   place.classList.toggle("changed", changed);
