@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from sqlalchemy import select
 
+from purple_bridge.db import key_file
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.tables import purplemap_table
 from tests.accessibility import contrast_problems, structure_problems
 from tests.agents.browser import Browser, chromium
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip
@@ -31,6 +35,13 @@ class Page:
         self.gateway, self.port = gateway, port
         self.url = f"http://127.0.0.1:{port}"
 
+    def stored_password(self, ext_user: str) -> str:
+        engine, table = make_engine(self.gateway.kamailio.db_url), purplemap_table("purplemap", "sqlite")
+        with engine.connect() as connection:
+            found = connection.execute(select(table.c.ext_pass).where(table.c.ext_user == ext_user)).scalar_one()
+        engine.dispose()
+        return str(found)
+
     def log_in(self, browser: Browser, user: str) -> None:
         browser.driver.delete_all_cookies()
         browser.open(f"{self.url}/login")
@@ -47,6 +58,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     users = dict.fromkeys(("alice", "bob", "carol", "root"), PASSWORD)
     options = ["--web", f"127.0.0.1:{port}"]
     with Gateway(tmp_path_factory.mktemp("web"), users=users, settings=settings, options=options) as gateway:
+        # made while the gateway runs: what the page writes from now on is encrypted
+        key_file.create(gateway.kamailio.state_dir / "key", (key_file.new_key(),))
         yield Page(gateway, port)
 
 
@@ -96,6 +109,7 @@ def test_an_account_is_added_tested_changed_disabled_and_removed(
     browser.wait_text("The change is saved.")
     browser.press("Accounts")
     wait_until(lambda: "online" in row_of(browser, name), SOON, "the page shows the account online, by itself")
+    assert page.stored_password(name).startswith("enc:1:")
 
     browser.press(name)
     browser.press("Disable")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from purple_bridge.libpurple import c
 from purple_bridge.libpurple.accounts import Account, UnknownProtocol
+from purple_bridge.libpurple.allowed import USELESS, left_alone, may_be_opened, plugin_ids
 from purple_bridge.libpurple.core import Core
 from purple_bridge.libpurple.plugins import Kind, Option, convert, installed_protocols, list_protocols
 from tests.children import run_in_child
@@ -129,3 +132,54 @@ def test_values_become_the_declared_type(option: Option, given: object, value: o
 def test_a_wrong_value_is_refused_by_the_options_name(option: Option, given: object) -> None:
     with pytest.raises(ValueError, match="the_option"):
         convert(option, given)
+
+
+# ------------------------------------------------------------ what may be loaded
+def loaded(allowed: list[str]) -> dict[str, Any]:
+    """Of a process that starts libpurple with this list: its protocols, the files it has opened, its answers."""
+    found = [protocol.id for protocol in list_protocols(allowed)]
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    files = {line.rpartition("/")[2].partition(".so")[0] for line in lines if "/purple-2/" in line}
+    try:
+        Account("prpl-simple", "a@b")
+        why = ""
+    except UnknownProtocol as error:
+        why = str(error)
+    c.purple.purple_core_quit()  # frees the entries of what was left alone
+    return {"protocols": found, "files": sorted(files), "left": left_alone(), "why": why}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "files"),
+    [
+        (["prpl-irc"], {"libirc"}),
+        (["prpl-irc", "prpl-jabber"], {"libirc", "libxmpp", "libjabber"}),
+        (["prpl-cow"], set()),
+    ],
+)
+def test_only_allowed_plugins_are_opened(allowed: list[str], files: set[str]) -> None:
+    seen = run_in_child(loaded, allowed)
+    assert set(seen["protocols"]) == set(allowed) - {"prpl-cow"}
+    assert {file for file in seen["files"] if not file.startswith("ssl")} == files
+    assert "ssl" in seen["files"], "without it there is no TLS"
+    assert "prpl-simple" in seen["left"]
+    assert not set(seen["left"]) & set(allowed)
+    assert seen["why"].startswith("purple.protocols does not allow 'prpl-simple'")
+
+
+def test_without_a_list_every_protocol_is_loaded_and_nothing_else() -> None:
+    seen = run_in_child(loaded, [])
+    assert {"prpl-irc", "prpl-jabber", "prpl-simple"} <= set(seen["protocols"])
+    assert seen["left"] == []
+    assert not {f"{file}.so" for file in seen["files"]} & USELESS
+
+
+def test_what_a_file_names_is_read_without_opening_it(tmp_path: Path) -> None:
+    file = tmp_path / "libother.so"
+    file.write_bytes(b"\x7fELF\0prpl-other\0xprpl-not\0prpl-cut")
+    assert plugin_ids(file) == {"prpl-other"}
+    assert may_be_opened(file, ["prpl-other"])
+    assert not may_be_opened(file, ["prpl-not", "prpl-cut"])
+    assert not may_be_opened(tmp_path / "gone.so", ["prpl-other"])
+    assert not may_be_opened(tmp_path / "perl.so", [])
+    assert may_be_opened(tmp_path / "ssl-gnutls.so", ["prpl-other"])

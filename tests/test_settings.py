@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,3 +143,28 @@ def test_a_wrong_parameter_is_named(name: str, value: Any) -> None:
 def test_a_proxy_needs_its_port() -> None:
     with pytest.raises(ConfigurationError, match=r"purple\.httpProxy_port "):
         _read(httpProxy_host="proxy.example")
+
+
+@pytest.mark.parametrize(
+    ("text", "protocols"),
+    [
+        ("", ()),
+        ("all", ()),
+        (" prpl-jabber, prpl-irc ", ("prpl-jabber", "prpl-irc")),
+        ("gtalk,prpl-jabber", ("prpl-jabber",)),
+        ("prpl-eionrobb-discord", ("prpl-eionrobb-discord",)),
+    ],
+)
+def test_the_plugins_that_may_be_loaded(text: str, protocols: tuple[str, ...]) -> None:
+    assert _read(protocols=text).protocols == protocols
+
+
+@pytest.mark.parametrize("text", ["prpl-irc;prpl-jabber", "../x", "prpl-\xfc", "x" * 65])
+def test_what_is_no_protocol_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"purple\.protocols: .* is no protocol"):
+        _read(protocols=text)
+
+
+def test_the_key_file_is_in_the_state_directory_unless_it_is_named() -> None:
+    assert _read().key_path == Path("/var/lib/purple/key")
+    assert _read(key_file="/etc/purple/key").key_path == Path("/etc/purple/key")

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 
 from purple_bridge import metrics
 from purple_bridge.addresses import GatewayDomain, SipAddress
-from purple_bridge.db import queue
+from purple_bridge.db import key_file, queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Mapping
-from purple_bridge.db.provision import add_account
+from purple_bridge.db.passwords import Passwords
+from purple_bridge.db.provision import add_account, change_account
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.db.schema import create_all
 from purple_bridge.db.subscribers import add_user, set_password
@@ -222,6 +223,30 @@ def test_another_users_account_cannot_be_changed(world: World, action: str) -> N
     assert answer.status == 404
     (row,) = Mapping(world.engine).accounts_between(number, number)
     assert (row.password, row.enabled) == ("im-secret", True)
+
+
+def test_a_network_that_is_not_allowed_is_refused_with_what_to_do(world: World) -> None:
+    site = Site(replace(world.site._settings, protocols=("prpl-jabber",)), lambda: frozenset({ROOT.key}))
+    client = WebClient(site, "127.0.0.1", False)
+    assert client.log_in("alice", "alice-secret").status == 303
+    answer = client.get("/accounts/new?protocol=prpl-irc")
+    assert answer.status == 404
+    assert "purple.protocols" in answer.body
+    site.close()
+
+
+def test_an_account_whose_password_cannot_be_read_is_shown_without_it(world: World) -> None:
+    key_file.create(world.state_dir / "key", (key_file.new_key(),))
+    number = world.account("alice@jabber.example")
+    (row,) = Mapping(world.engine).accounts_between(number, number)
+    change_account(world.engine, row, password="new", passwords=Passwords(world.state_dir / "key"))
+    (row,) = Mapping(world.engine).accounts_between(number, number)
+    assert (row.unreadable, row.password) == (True, None)
+    assert world.client("alice").get(f"/accounts/{number}").status == 200
+    (world.state_dir / "key").unlink()
+    answer = world.client("alice").get(f"/accounts/{number}")
+    assert answer.status == 200
+    assert "enc:" not in answer.body
 
 
 @pytest.mark.parametrize("number", ["0", "999999999", "99999999999999999999"])
