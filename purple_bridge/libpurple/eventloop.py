@@ -22,7 +22,8 @@ from . import c, glib
 from .callbacks import callback, operations
 from .limits import limits
 
-EVENTS_AT_ONCE = 32  # before the loop's other sources have their turn
+EVENTS_AT_ONCE = 4
+LONGEST_SECONDS = 0.005  # until the loop's other sources have their turn
 LONG_SECONDS = 20  # a timer from here on may be a second late
 TICK_SECONDS = 1.0
 LONG_TIMERS = 1 << 31  # their handles, beyond those that GLib gives
@@ -122,12 +123,21 @@ class Inputs:
             self._epoll.register(descriptor, events)
 
     def _ready(self) -> None:
-        for descriptor, events in self._epoll.poll(0, EVENTS_AT_ONCE):
-            # a function may end others, or close the descriptor and get its number for another connection
-            for handle, (condition, function) in tuple(self._watchers.get(descriptor, {}).items()):
-                happened = condition if events & _FAILED else _condition(events) & condition
-                if happened and handle in self._descriptors:
-                    function(descriptor, happened)
+        """A few at a time: epoll names those first that it has not named for longest."""
+        end = time.monotonic() + LONGEST_SECONDS
+        while True:
+            ready = self._epoll.poll(0, EVENTS_AT_ONCE)
+            for descriptor, events in ready:
+                self._tell(descriptor, events)
+            if len(ready) < EVENTS_AT_ONCE or time.monotonic() > end:
+                return
+
+    def _tell(self, descriptor: int, events: int) -> None:
+        """A function may end others, or close the descriptor and get its number for another connection."""
+        for handle, (condition, function) in tuple(self._watchers.get(descriptor, {}).items()):
+            happened = condition if events & _FAILED else _condition(events) & condition
+            if happened and handle in self._descriptors:
+                function(descriptor, happened)
 
 
 def _condition(events: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from . import avatar_urls, c, glib, messages, signals, xmlnode, xmpp_presence
+from . import avatar_urls, c, glib, messages, signals, xmlnode, xmpp_login, xmpp_presence
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
@@ -76,6 +76,7 @@ class Xmpp(Protocol):
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
         _begin_with_small_buffers()
+        xmpp_login.Logins().install()
         signals.connect(self._plugin, b"jabber-sending-xmlnode", _Xmlnode, self._sending)
         signals.connect(self._plugin, b"jabber-sending-text", _Text, self._sending_text)
         signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
