@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,6 +219,23 @@ def test_nothing_plain_is_left_in_the_file(own: Database) -> None:
     files = [path for path in own.key.parent.iterdir() if path.is_file()]
     assert [path.name for path in files if b"an-old-password" in path.read_bytes()] == []
     assert own.read()["user7@x"] == "an-old-password-7"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_key_belongs_to_the_gateways_user(tmp_path: Path) -> None:
+    """Wherever it lies; also after a rotation by root."""
+    state, place = tmp_path / "state", tmp_path / "etc"
+    state.mkdir()
+    place.mkdir()
+    os.chown(state, 1234, 2345)
+    (state / "kamailio.db").touch()
+    database = Database(f"sqlite:///{state / 'kamailio.db'}", state)
+    create_ours(database.engine)
+    file = place / "key"
+    database.run("key", "create", "--file", str(file))
+    database.run("key", "rotate", "--file", str(file))
+    assert (file.stat().st_uid, file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (1234, 2345, 0o600)
+    database.engine.dispose()
 
 
 def test_another_place(own: Database, tmp_path: Path) -> None:

@@ -49,19 +49,18 @@ def create(given: Given, file: Path | None, as_json: bool) -> None:
 
     It is never overwritten. Without it the passwords are lost, so keep a copy; not where copies of the database are.
     """
-    usual = key_path(given)
+    usual, state_dir = key_path(given)
     path = (file or usual).absolute()
     key = key_file.new_key()
-    key_file.create(path, (key,), _owner(given, path))
+    key_file.create(path, (key,), _owner(state_dir, path))
     print_done(as_json, f"{path}: made, key {key.id}", {"file": str(path), "key": key.id})
     if path != usual.absolute():
         click.echo(f"purplectl: tell the gateway: purple.key_file={path}", err=True)
 
 
-def _owner(given: Given, path: Path) -> tuple[int, int]:
+def _owner(state_dir: Path, path: Path) -> tuple[int, int]:
     """The gateway's user, whom the state directory belongs to; else whom the file's directory belongs to."""
-    state = given.state_dir or key_path(Given(config=given.config)).parent
-    found = next((place.stat() for place in (state, path.parent) if place.is_dir()), None)
+    found = next((place.stat() for place in (state_dir, path.parent) if place.is_dir()), None)
     return (found.st_uid, found.st_gid) if found else (os.geteuid(), os.getegid())
 
 

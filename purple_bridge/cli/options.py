@@ -100,11 +100,11 @@ def resolve(given: Given) -> Settings:
     return Settings(db_url, table, state_dir, domain, key_file, protocols)
 
 
-def key_path(given: Given) -> Path:
-    """As ``Settings.key_path``, also where no database is known."""
+def key_path(given: Given) -> tuple[Path, Path]:
+    """As ``Settings.key_path``, also where no database is known; and the state directory."""
     config = _config(given.config)
     state_dir = given.state_dir or Path(config.get("state_dir") or default_state_dir())
-    return Path(_either("key_file", _saved(state_dir), config) or state_dir / DEFAULT_NAME)
+    return Path(_either("key_file", _saved(state_dir), config) or state_dir / DEFAULT_NAME), state_dir
 
 
 def allowed_protocols(given: Given | None = None) -> tuple[str, ...]:
