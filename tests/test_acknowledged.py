@@ -23,6 +23,7 @@ from purple_bridge.db.schema import create_all
 from purple_bridge.queued import account_key, row_of
 from purple_bridge.worker import store as store_module
 from purple_bridge.worker.store import Store
+from tests.databases import run
 from tests.loops import run_until
 
 fork = multiprocessing.get_context("fork")
@@ -145,6 +146,24 @@ def test_a_marked_message_is_not_read_again(url: str, state: Path, monkeypatch: 
     store.backlog(lambda counts: read.append([count.count for count in counts or []]))
     run_until(lambda: len(read) == 2, "both answers")
     assert read == [[1, 3, 4, 5, 6], [4]]
+
+
+def test_while_rows_cannot_be_erased_none_is_read(url: str, state: Path) -> None:
+    store, read = _store(url, state), list[list[int] | None]()
+
+    def load() -> list[int] | None:
+        before = len(read)
+        store.load_messages(KEY, 0, lambda rows: read.append(None if rows is None else [row.id for row in rows]))
+        run_until(lambda: len(read) > before, "the answer")
+        return read[-1]
+
+    engine = make_engine(url)
+    run(engine, "CREATE TRIGGER stays BEFORE DELETE ON purple_queue BEGIN SELECT RAISE(FAIL, 'no'); END")
+    store.erase_message(1)
+    assert load() is None
+    assert left_behind(state) == [1]
+    run(engine, "DROP TRIGGER stays")
+    assert load() == [2, 3, 4, 5, 6]
 
 
 def test_a_stop_in_good_order_erases_them(url: str, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,9 +277,14 @@ class Store:
         self._read_queue(lambda: queue.expired(self._engine, now, PAGE), done)
 
     def _read_queue(self, query: Callable[[], T], done: Callable[[T | None], None]) -> None:
-        """Rows of which nothing is wanted any more are erased before; else they would come again."""
-        self.flush()
-        self._run(query, done)
+        """Rows of which nothing is wanted any more are erased before, or nothing is read: they would come again."""
+
+        def read() -> T:
+            tell = self._flush()
+            glib.call_soon(lambda: self._flushed(tell))
+            return query()
+
+        self._run(read, done)
 
     def note_crash(self, row: QueueRow, done: Callable[[int | None], None]) -> None:
         self._run(lambda: queue.note_crash(self._engine, row), done)
