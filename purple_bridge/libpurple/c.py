@@ -615,6 +615,7 @@ _GLIB_QUICK: dict[str, Signature] = {
     "g_main_context_find_source_by_id": (Pointer, Pointer, c_uint),
     "g_main_context_find_source_by_user_data": (Pointer, Pointer, Pointer),
     "g_source_get_id": (c_uint, Pointer),
+    "g_source_set_can_recurse": (None, Pointer, c_int),
     "g_source_set_ready_time": (None, Pointer, ctypes.c_int64),
 }
 

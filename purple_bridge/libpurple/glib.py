@@ -86,7 +86,10 @@ def watch(descriptor: int, condition: int, function: Callable[[int, int], object
     """Call ``function(descriptor, condition)`` whenever ``descriptor`` is ready. Returns a key for ``remove``."""
     key = next(_keys)
     _functions[key] = function
-    _tags[key] = c.glib_quick.g_unix_fd_add(descriptor, condition, _descriptor_callback, key)
+    tag = _tags[key] = c.glib_quick.g_unix_fd_add(descriptor, condition, _descriptor_callback, key)
+    # or else GLib takes the descriptor out of its set for the time of each call, and wakes itself up twice for that; a
+    # loop within the loop, in which such a source would be called again, does not exist here
+    c.glib_quick.g_source_set_can_recurse(c.glib_quick.g_main_context_find_source_by_id(None, tag), 1)
     return key
 
 

@@ -12,6 +12,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -59,12 +60,17 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
 
 Done = Callable[[int, str], None]
 Headers = list[tuple[str, str]]
+Prepared = tuple[str, str, bytes]  # uac.Prepared
 
 
 class Client(Protocol):
     """uac.UserAgentClient"""
 
     def send(self, request_uri: str, headers: Headers, body: bytes, done: Done, method: str = "MESSAGE") -> None: ...
+
+    def prepare(self, request_uri: str, headers: Headers, body: bytes) -> Prepared: ...
+
+    def start(self, prepared: Prepared, done: Done) -> None: ...
 
     def size(self, request_uri: str, headers: Headers, body: bytes) -> int: ...
 
@@ -110,11 +116,12 @@ Registered = Callable[[str], None]
 
 @dataclass(slots=True)
 class _Page:
-    """What one MESSAGE carries: a letter or a part of one; nobody changes it.
+    """What one MESSAGE carries: a letter or a part of one; nobody changes that.
 
     ``as_is``: to be relayed whatever its size.
 
     ``came_at``: by the monotonic clock. ``is_last``: no other part follows. ``part``: which one, 0: all of it.
+    ``prepared``: its MESSAGE, written while the one in front of it is outstanding.
     """
 
     letter: Letter
@@ -124,6 +131,7 @@ class _Page:
     came_at: float = 0.0
     is_last: bool = True
     part: int = 0
+    prepared: Prepared | None = None
 
     @property
     def in_log(self) -> str:
@@ -233,15 +241,18 @@ class Postman:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s sent to the phones of %s, %d octets", page.in_log, user, len(page.body))
         try:
-            self._client.send(
-                _request_uri(user, "size=any" if page.as_is else ""),
-                _headers(page.letter, page.part),
-                page.body,
-                partial(self._answered, page),
-            )
+            self._client.start(page.prepared or self._prepare(page), partial(self._answered, page))
         except GatewayError as error:
             status, reason = error.status, error.reason
             glib.call_soon(lambda: self._fail([page], status, reason))
+        if box.waiting and box.waiting[0].prepared is None:
+            with suppress(GatewayError):  # it comes again when it is sent
+                box.waiting[0].prepared = self._prepare(box.waiting[0])
+
+    def _prepare(self, page: _Page) -> Prepared:
+        """Raises GatewayError."""
+        uri = _request_uri(page.letter.user, "size=any" if page.as_is else "")
+        return self._client.prepare(uri, _headers(page.letter, page.part), page.body)
 
     def _free(self, user: str) -> None:
         self._boxes[user].busy = False
@@ -255,8 +266,8 @@ class Postman:
             return
         self._boxes[user].outstanding = None
         if status < 300:
+            self._free(user)  # first the next one: it need not wait for the figures of this one
             self._delivered(page)
-            self._free(user)
         elif status == TOO_LARGE and not page.as_is:
             self._boxes[user].waiting.extendleft(reversed(self._parts(page)))
             self._free(user)
@@ -301,7 +312,8 @@ class Postman:
             limit = max(LARGEST - GROWTH - (whole - len(page.body)), SMALLEST_PART)
             texts = [text.encode() for text in split(page.body.decode("utf-8", "replace"), limit)] or texts
         numbered = enumerate(texts, 1)
-        parts = [replace(page, body=text, as_is=True, is_last=False, part=number) for number, text in numbered]
+        whole_page = replace(page, as_is=True, is_last=False, prepared=None)
+        parts = [replace(whole_page, body=text, part=number) for number, text in numbered]
         if logger.isEnabledFor(logging.DEBUG):
             call_ids = " ".join(f"[{letter.call_id(part.part)}]" for part in parts)
             logger.debug("%s too large for some phones: it comes as %s", page.in_log, call_ids)

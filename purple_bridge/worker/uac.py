@@ -40,6 +40,7 @@ TOO_LARGE = (513, "Message Too Large")
 Done = Callable[[int, str], None]
 Answer = Callable[["Request"], tuple[int, str]]
 Headers = Iterable[tuple[str, str]]
+Prepared = tuple[str, str, bytes]  # branch, method, datagram
 
 _STATUS = re.compile(rb"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\r\n")
 _BRANCH = re.compile(rb"^(?:via|v)[ \t]*:[^\r\n,]*?;[ \t]*branch[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE | re.MULTILINE)
@@ -208,8 +209,15 @@ class UserAgentClient:
 
         408 stands for no answer (RFC 3261 §8.1.3.1), 513 for more than a datagram holds. Raises BadRequest.
         """
+        self.start(self.prepare(request_uri, headers, body, method), done)
+
+    def prepare(self, request_uri: str, headers: Headers, body: bytes, method: str = "MESSAGE") -> Prepared:
+        """What ``start`` sends, once: ``send`` in two steps. Raises BadRequest."""
         branch = COOKIE + new_token()
-        datagram = self._request(method, request_uri, branch, headers, body)
+        return branch, method, self._request(method, request_uri, branch, headers, body)
+
+    def start(self, prepared: Prepared, done: Done) -> None:
+        branch, method, datagram = prepared
         self._waiting.append((branch, Transaction(method, datagram, done)))
         self._start_waiting()
 
