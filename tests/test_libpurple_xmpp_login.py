@@ -1,0 +1,100 @@
+"""XMPP logins by SCRAM: with a real server, and with what only a broken or hostile one would say."""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.children import run_in_child
+from tests.purple_client import PASSWORD, new_users, started, wait_error, wait_online, xmpp_account
+from tests.servers.base import HOST
+from tests.servers.prosody import STREAM, Prosody
+
+SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+LONGEST = 65536
+
+
+def online(port: int, name: str, password: str) -> list[bool]:
+    recorder = started()
+    wait_online(xmpp_account(name, port, password))
+    return [bool(recorder.online), bool(recorder.errors)]
+
+
+def test_a_password_and_a_name_beyond_ascii(prosody: Prosody) -> None:
+    name, password = f"jürg={new_users(prosody, 1)[0]}", "Grüße, =7 🐄 \u00aa"
+    prosody.add_user(name, password)
+    assert run_in_child(online, prosody.port, name, password) == [True, False]
+
+
+# ---- servers that no real server is
+
+
+@contextmanager
+def server(*answers: str | Callable[[str], str]) -> Iterator[tuple[int, list[str]]]:
+    """Offers SCRAM-SHA-1 and PLAIN, and gives these answers, or what they make of what was said to them."""
+    heard: list[str] = []
+
+    def talk(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(20)
+            opening = ""
+            while "<stream:stream" not in opening:  # the declaration of XML comes first
+                opening += connection.recv(LONGEST).decode()
+            mechanisms = "".join(f"<mechanism>{name}</mechanism>" for name in ("PLAIN", "SCRAM-SHA-1"))
+            features = f"<stream:features><mechanisms {SASL}>{mechanisms}</mechanisms></stream:features>"
+            opened = STREAM.format(domain="localhost").replace(" to=", " id='1' from=")
+            connection.sendall((opened + features).encode())
+            for answer in answers:
+                heard.append(connection.recv(LONGEST).decode())
+                connection.sendall((answer if isinstance(answer, str) else answer(heard[-1])).encode())
+            heard.append(connection.recv(LONGEST).decode())
+
+    with socket.create_server((HOST, 0)) as listening:
+        thread = threading.Thread(target=talk, args=(listening,))
+        thread.start()
+        yield listening.getsockname()[1], heard
+        thread.join()
+
+
+def failing(port: int) -> dict[str, Any]:
+    recorder = started()
+    xmpp_account("alice", port, PASSWORD, auth_plain_in_clear=True)
+    return wait_error(recorder)
+
+
+def challenge(said: str) -> str:
+    """RFC 5802 §3: with the client's nonce and more."""
+    first = base64.b64decode(re.search(r">([^<]+)<", said)[1]).decode()  # type: ignore[index]
+    nonce = first.rpartition("r=")[2]
+    content = base64.b64encode(f"r={nonce}more,s=QSXCR+Q6sek8bf92,i=4096".encode()).decode()
+    return f"<challenge {SASL}>{content}</challenge>"
+
+
+def test_what_else_a_server_has_is_tried_when_it_refuses() -> None:
+    failures = (f"<failure {SASL}><{name}/></failure>" for name in ("temporary-auth-failure", "not-authorized"))
+    with server(*failures) as (port, heard):
+        error = run_in_child(failing, port)
+    assert error["fatal"]
+    assert "SCRAM-SHA-1" in heard[0]
+    assert "PLAIN" in heard[1]
+    assert base64.b64encode(f"\0alice\0{PASSWORD}".encode()).decode() in heard[1]
+
+
+def test_a_server_that_does_not_know_the_password_is_not_believed() -> None:
+    proof = base64.b64encode(b"v=" + base64.b64encode(bytes(20))).decode()
+    with server(challenge, f"<success {SASL}>{proof}</success>") as (port, heard):
+        error = run_in_child(failing, port)
+    assert "does not know the password" in error["text"]
+    assert "<presence" not in "".join(heard)
+
+
+def test_a_challenge_that_is_none() -> None:
+    with server(f"<challenge {SASL}>****</challenge>") as (port, _):
+        error = run_in_child(failing, port)
+    assert error["text"].startswith("SCRAM: ")
