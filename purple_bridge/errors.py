@@ -19,6 +19,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs"})  # controls, formats (bidi overrides, zero width), surrogates
 
 
 class GatewayError(Exception):
@@ -29,8 +32,9 @@ class GatewayError(Exception):
 
     @property
     def reason(self) -> str:
-        """One line, for the reason phrase of a SIP response."""
-        return " ".join(str(self).split()) or "Server Internal Error"
+        """One line of visible text, for the reason phrase of a SIP response: names in it come from strangers."""
+        visible = "".join(one for one in str(self) if one.isspace() or unicodedata.category(one) not in _INVISIBLE)
+        return " ".join(visible.split()) or "Server Internal Error"
 
 
 class BadRequest(GatewayError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from purple_bridge.encryption import ALWAYS_ENCRYPTED, IRC, XMPP, Promise, promise_of
@@ -17,6 +18,7 @@ TLS_PIN = Option("tls_pin", "Keys the server may have (sha256:…)", "string", "
 TLS_NAME = Option("tls_name", "Another name in the server's certificate", "string", "")
 PUBLIC_SERVERS = Option("public_servers", "Only servers with public addresses", "bool", False)
 GATEWAY_OPTIONS = {option.name: option for option in (TYPING, ENABLED, TLS_PIN, TLS_NAME, PUBLIC_SERVERS)}
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 GTALK, GTALK_SERVER = "gtalk", "talk.google.com"  # the old module's name for XMPP at Google
 
 NAMING_SERVERS = ("connect_server", "bosh_url", "ft_proxies")  # of prpl-jabber; on IRC the name does
@@ -48,7 +50,15 @@ def for_libpurple(protocol: str, given: Options) -> list[tuple[str, bool | int |
     if unknown:
         raise ValueError(f"unknown account option {unknown[0]!r} (purplectl protocols lists them)")
     converted = [(name, convert(declared[name], value)) for name, value in options.items()]
+    for name, value in converted:
+        check_line(f"the option {name}", value)
     return [(name, value) for name, value in converted if name not in GATEWAY_OPTIONS]
+
+
+def check_line(what: str, value: object) -> None:
+    """ValueError for what would be more than one line of a protocol, or end one: a plugin may write it as it is."""
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise ValueError(f"{what} has a control character")
 
 
 def is_public_only(protocol: str, ext_user: str, given: Options) -> bool:

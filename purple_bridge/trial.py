@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO, cast
 
-from purple_bridge.gateway_options import for_libpurple, is_public_only, server_of
+from purple_bridge.gateway_options import check_line, for_libpurple, is_public_only, server_of
 from purple_bridge.libpurple import buddies, c, core, glib
 from purple_bridge.libpurple.accounts import Account, UnknownProtocol
 from purple_bridge.libpurple.core import Core
@@ -131,6 +131,7 @@ class Trial:
 
     def _sign_on(self) -> Account:
         order, plugin = self._order, plugin_of(self._order.protocol)
+        check_line("the name", order.ext_user)
         account = Account(plugin, self._username(plugin))
         if account.needs_password and not order.password:
             raise ValueError("the account has no password")

@@ -341,12 +341,14 @@ class Irc(Protocol):
 
     # ------------------------------------------------------------ contacts
     def ask_contact(self, account: Account, connection: int, name: str) -> None:
-        """IRC asks nobody; the plugin would count the contact twice."""
-        account.add_buddy(name)
+        """IRC asks nobody; the plugin would count the contact twice. What is no nick is asked after nowhere."""
+        if not _NO_TARGET.search(name):
+            account.add_buddy(name)
 
     def save_contact(self, account: Account, connection: int, name: str, alias: str, groups: tuple[str, ...]) -> None:
         """The list is libpurple's own, and its plugin counts a contact for each group."""
-        super().save_contact(account, connection, name, alias, groups[:1])
+        if not _NO_TARGET.search(name):
+            super().save_contact(account, connection, name, alias, groups[:1])
 
     def _watch(self, account: Account, state: _Connection) -> bool:
         """libpurple asks every 45 s, and whether somebody is away not at all; it stops when no answer reaches it."""

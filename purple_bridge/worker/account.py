@@ -18,7 +18,7 @@ from purple_bridge.board import State, Way
 from purple_bridge.commands import AccountSpec, EditContact, SendMessage
 from purple_bridge.db.account import is_enabled
 from purple_bridge.encryption import Seen
-from purple_bridge.gateway_options import ENABLED, TYPING, for_libpurple, is_public_only, server_of
+from purple_bridge.gateway_options import ENABLED, TYPING, check_line, for_libpurple, is_public_only, server_of
 from purple_bridge.libpurple import accounts as purple_accounts
 from purple_bridge.libpurple import glib, plugins
 from purple_bridge.libpurple.certificate_check import CERTIFICATE_ERRORS
@@ -291,6 +291,7 @@ class OwnedAccount:
         """Raises UnknownProtocol, or ValueError with what is wrong with the row."""
         if self._spec.error:
             raise ValueError(self._spec.error)
+        check_line("the name", self.ext_user)
         account = purple_accounts.Account(self.plugin, self._username())
         if account.needs_password and not self._spec.password:
             account.delete()

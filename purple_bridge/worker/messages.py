@@ -28,6 +28,7 @@ from purple_bridge.meter import Meter
 from purple_bridge.metrics import Outcome
 from purple_bridge.rates import Buckets, size
 from purple_bridge.settings import Settings
+from purple_bridge.sip_headers import clean_display
 from purple_bridge.tokens import new_token
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.postman import NO_SUCH_TYPE, Letter, Postman
@@ -151,7 +152,7 @@ class Messages:
         if message.message_id and imdn.NEGATIVE_DELIVERY in message.wants:
             self._report(message, "failed")
             return
-        words = f"Your message to {message.contact} was not delivered: {reason}"
+        words = f"Your message to {clean_display(message.contact)} was not delivered: {reason}"
         pair = f"{message.protocol} {message.ext_user}", normalize_im_name(message.protocol, message.contact)
         if not self._loops.came(pair, words):  # the phone answers what it is told
             self.limited("loop")

@@ -19,6 +19,7 @@ from purple_bridge.commands import SendMessage
 from purple_bridge.errors import GatewayError
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.events import AuthorizationRequest
+from purple_bridge.sip_headers import clean_display
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.contacts import Permission
 from purple_bridge.worker.messages import Messages, WithAddress, address_of
@@ -130,7 +131,7 @@ class Permissions:
                 self._messages.limited("questions")
                 return
             self._remember(key)
-            words = f"{contact} asks to see when you are online. Answer yes or no."
+            words = f"{clean_display(contact)} asks to see when you are online. Answer yes or no."
             self._messages.say(account, question.address, words)
 
     def _in_the_last_hour(self, account: OwnedAccount) -> int:

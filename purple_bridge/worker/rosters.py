@@ -15,6 +15,7 @@ from purple_bridge.contact_lists import Edit
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.libpurple import glib
 from purple_bridge.ownership import account_digest
+from purple_bridge.sip_headers import clean_display
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.messages import address_of
 from purple_bridge.worker.sip_out import SipSender
@@ -49,7 +50,7 @@ class Rosters:
             return
         first = account not in self._written
         listed = [
-            ListedContact(key, entry.alias, entry.groups, entry.subscription, entry.asked)
+            ListedContact(key, clean_display(entry.alias), entry.groups, entry.subscription, entry.asked)
             for key, entry in account.roster.items()
         ]
 

@@ -18,6 +18,7 @@ from purple_bridge.commands import Watch
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.events import ContactStatus, ResourcePresence
 from purple_bridge.presence import ContactPresence, Note, Resource, Show
+from purple_bridge.sip_headers import clean_display
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.avatars import Avatars
 from purple_bridge.worker.contacts import PUBLISH_ANSWER, REPUBLISH, Permission, WatchedContact
@@ -251,7 +252,7 @@ def contact_presence(status: ContactStatus, icon: str = "") -> ContactPresence:
     return ContactPresence(
         resources=tuple(_resource(one) for one in status.resources),
         notes=_notes(status.notes),
-        display_name=status.alias,
+        display_name=clean_display(status.alias),
         icon=icon,
         mood=status.mood,
     )
