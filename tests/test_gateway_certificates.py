@@ -252,6 +252,9 @@ def test_a_sips_address_is_for_accounts_with_encryption(gateway: Gateway, hosts:
     assert phone.message(contact, "in clear").status == 202
     answer = phone.message(secure, "never in clear")
     assert (answer.status, answer.reason) == (403, f"{secure} needs an account that is encrypted in any case")
+    watch = phone.subscribe(secure).response
+    assert watch is not None
+    assert watch.status == 403
     add(gateway, hosts, "pinned@srv.example", tls_pin=HOSTS["srv.example"].pin)
     gateway.wait_state("pinned@srv.example", "online")
     alice = gateway.phone("alice")
