@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +52,31 @@ def check_command(db_url: str | None, state_dir: Path | None, as_json: bool) -> 
 
 def _findings(state: StateDirectory, db_url: str | None) -> Iterator[Finding]:
     last = _last_settings(state)
-    allowed = read_protocols(str(last.get("protocols") or ""))
     url = db_url or last.get("db_url") or f"sqlite:///{state.path / 'purple.db'}"
     programs = list(preflight.check_programs(url.partition(":")[0], "certificate" in last))
     yield from programs
     if Finding("ok", "libpurple", preflight.LIBPURPLE_IS_FINE) in programs:
-        yield preflight.check_protocols(allowed)
+        yield preflight.check_protocols(read_protocols(str(last.get("protocols") or "")))
     yield _config()
     table = last.get("db_table") or PURPLEMAP
     yield from _database(url, table)
     if not _is_missing(url):
-        yield from preflight.check_rows(url, table, Path(last.get("key_file") or state.path / DEFAULT_NAME), allowed)
+        yield from _passwords(state, last, url, table)
     yield from _certificate(state, last)
     if last.get("ca_dir"):
         yield from check_authorities(Path(last["ca_dir"]))
     if not _is_missing(url):
         yield from check_connections(url, last.get("db_table") or PURPLEMAP)
     yield from preflight.check_permissions(state.path, _private_files(state, url))
+
+
+def _passwords(state: StateDirectory, last: dict[str, Any], url: str, table: str) -> Iterator[Finding]:
+    """Those of the mapping, and the key that they may need, which is for the gateway's user."""
+    key = Path(last.get("key_file") or state.path / DEFAULT_NAME)
+    yield from preflight.check_rows(url, table, key, read_protocols(str(last.get("protocols") or "")))
+    if key.exists() and state.path.is_dir():
+        for finding in check_readable((key,), state.path.stat().st_uid):
+            yield replace(finding, subject="key")
 
 
 def _certificate(state: StateDirectory, last: dict[str, Any]) -> Iterator[Finding]:
