@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,28 @@ def test_a_watch_is_called_while_the_descriptor_is_readable(pair: tuple[socket.s
     theirs.sendall(b"d")
     run_for(0.05)
     assert received == [b"a", b"b", b"c"]
+
+
+def _wake_ups() -> int:
+    """What GLib has told itself, and not read yet (proc(5), eventfd-count)."""
+    texts = [path.read_text() for path in Path("/proc/self/fdinfo").iterdir() if path.exists()]
+    return sum(int(count, 16) for text in texts for count in re.findall(r"eventfd-count: *([0-9a-f]+)", text))
+
+
+def test_the_call_of_a_watch_does_not_wake_the_loop_up_again(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    woken: list[int] = []
+
+    def ready(_descriptor: int, _condition: int) -> None:
+        ours.recv(1)
+        woken.append(_wake_ups())
+
+    key = glib.watch(ours.fileno(), glib.READ, ready)
+    run_for(0.05)
+    theirs.send(b"x")
+    run_until(lambda: woken, "the call")
+    glib.remove(key)
+    assert woken == [0]
 
 
 def test_a_watch_may_remove_itself(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -292,6 +292,30 @@ def test_messages_are_acknowledged_in_order(prosody: Prosody) -> None:
     assert seen == [False, True, False, [f"p{number}" for number in range(200)]]
 
 
+def left_at_once(port: int, purple: str, other: str, count: int) -> list[list[str | None]]:
+    """Signed off as soon as everything has come, and on again: what came each time."""
+    recorder = started()
+    account = xmpp_account(purple, port)
+    wait_online(account)
+    with Listener(other, port) as user:
+        for number in range(count):
+            user.send(_bare(purple), f"text {number}")
+        run_until(lambda: len(recorder.messages) >= count, "every message")
+    account.disconnect()
+    run_until(lambda: account.disconnected, "signed off")
+    first = [message.text for _account, message in recorder.messages]
+    account.connect(PASSWORD)
+    wait_online(account)
+    run_for(0.5)
+    return [first, [message.text for _account, message in recorder.messages[count:]]]
+
+
+def test_who_signs_off_acknowledges_all_that_has_come(prosody: Prosody) -> None:
+    """XEP-0198 §5: a server delivers again, or stores, what was not acknowledged."""
+    seen = run_in_child(left_at_once, prosody.port, *new_users(prosody, 2), 100)
+    assert seen == [[f"text {number}" for number in range(100)], []]
+
+
 def paused(directory: str) -> list[Any]:
     recorder = started()
     with Prosody(Path(directory), {"alice": PASSWORD, "bob": PASSWORD}) as server:

@@ -207,6 +207,27 @@ def test_compact_and_folded_forms() -> None:
     assert response == uac.Response(200, "ä", "z9hG4bKx", "MESSAGE")
 
 
+@pytest.mark.parametrize(
+    ("head", "method"),
+    [
+        (b"Via: SIP/2.0/UDP 1.2.3.4:5;received=1.2.3.4;rport=6;branch=z9hG4bKx\r\nCSeq: 1 MESSAGE\r\n", "MESSAGE"),
+        (b"Via: SIP/2.0/UDP [::1]:5;rport=6;branch=z9hG4bKx\r\nCSeq: 23 OPTIONS\r\n", "OPTIONS"),
+        (b"Via: SIP/2.0/UDP 1.2.3.4:5;branch=z9hG4bKx, SIP/2.0/UDP h;branch=z\r\nCSeq: 1 MESSAGE\r\n", "MESSAGE"),
+        (b"CSeq: 1 MESSAGE\r\nVia: SIP/2.0/UDP 1.2.3.4:5;branch=z9hG4bKx\r\n", "MESSAGE"),
+    ],
+)
+def test_usual_and_unusual_forms(head: bytes, method: str) -> None:
+    response = parse_response(
+        b"SIP/2.0 404 Not here\r\n" + head + b"Content-Length: 20\r\n\r\n\r\nCSeq: 9 NOTIFY\r\n\r\n"
+    )
+    assert response == uac.Response(404, "Not here", "z9hG4bKx", method)
+
+
+def test_a_response_without_cseq_is_none() -> None:
+    head = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 1.2.3.4:5;branch=z9hG4bKx\r\n"
+    assert parse_response(head + b"\r\n\r\nCSeq: 1 MESSAGE\r\n") is None
+
+
 # ---- requests that come
 
 

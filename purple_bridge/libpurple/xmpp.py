@@ -43,7 +43,7 @@ MOST_PEERS = 1000  # of one account
 EINVAL = -22  # errno.h, negative as libpurple's functions return it
 
 REQUEST = b"<r xmlns='" + STREAM_MANAGEMENT + b"'/>"
-ANSWER = b"<a xmlns='" + STREAM_MANAGEMENT + b"'"
+ANSWER = re.compile(rb"<a xmlns='%s' h='([0-9]+)'/>" % STREAM_MANAGEMENT)
 NOT_LIBPURPLES = b" "  # in front of an <a/>: white space between stanzas means nothing (RFC 6120 §4.6.1)
 # seconds; XEP-0198 §4: what was received may be collected for a while before it is acknowledged
 COLLECTING = 0.01
@@ -71,7 +71,7 @@ class Xmpp(Protocol):
         self._aside: dict[int, list[bytes]] = {}  # by PurpleConnection*
         self._incoming: Message | None = None  # which libpurple is processing
         self._peers: dict[int, dict[str, Peer]] = {}  # by PurpleAccount* and bare JID
-        self._answers: dict[int, bytes] = {}  # by PurpleConnection*: the last <a/> that has not been written
+        self._answers: dict[int, int] = {}  # by PurpleConnection*: the h of the <a/> that has not been written
 
     def install(self) -> None:
         """The handler that writes to the network has the highest priority, which is the last (signals.h)."""
@@ -137,7 +137,7 @@ class Xmpp(Protocol):
         """All messages in one write, and one request to acknowledge them: libpurple would write one for each."""
         aside = self._aside.pop(connection, None)
         if aside:
-            self._write(connection, *aside, REQUEST, self._answers.pop(connection, b""))
+            self._write(connection, *aside, REQUEST, self._take_answer(connection))
 
     def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
         self._send(connection, messages.receipt(who, ident))
@@ -187,22 +187,27 @@ class Xmpp(Protocol):
             if not stanza.startswith(b"<r "):
                 self._aside.setdefault(connection, []).append(stanza)
             text[0] = None
-        elif text[0].startswith(ANSWER):
-            self._answer_later(connection, text)
+        elif found := ANSWER.fullmatch(text[0]):
+            text[0] = None
+            self._answer_later(connection, int(found[1]))
         elif connection in self._answers:
             self._answer(connection)
 
-    def _answer_later(self, connection: int, text: Any) -> None:
+    def _answer_later(self, connection: int, received: int) -> None:
         """The server asks again as soon as it has an answer: one for each message would cost both a lot of time."""
         if connection not in self._answers:
             glib.add_timer(COLLECTING, partial(self._answer, connection))
-        self._answers[connection], text[0] = text[0], None
+        self._answers[connection] = received
 
     def _answer(self, connection: int) -> None:
         """Also in front of anything else that is written, the end of the stream included."""
-        answer = self._answers.pop(connection, None)
-        if answer is not None:
-            self._write(connection, NOT_LIBPURPLES, answer)
+        if connection in self._answers:
+            self._write(connection, NOT_LIBPURPLES, self._take_answer(connection))
+
+    def _take_answer(self, connection: int) -> bytes:
+        """With what has come since the server asked: it need not ask again, and at the end of the stream cannot."""
+        received = self._answers.pop(connection, None)
+        return b"" if received is None else b"<a xmlns='%s' h='%d'/>" % (STREAM_MANAGEMENT, received % (1 << 32))
 
     def _sending(self, connection: int, packet: Any, _data: int) -> None:
         node = packet[0]
@@ -250,7 +255,10 @@ class Xmpp(Protocol):
             return
         stream.resending = False
         name = xmlnode.name_of(node)
-        if name not in STANZAS and xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
+        if name in STANZAS:
+            if connection in self._answers:
+                self._answers[connection] += 1
+        elif xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
             self._managing(pointer, stream, name, node)
 
     def _managing(self, pointer: int, stream: Stream, name: bytes | None, node: int) -> None:
