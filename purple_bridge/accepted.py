@@ -2,7 +2,7 @@
 
 tm forgets a transaction after 5 s, while a phone that misses the answer sends its MESSAGE again for 32 s
 (RFC 3261 §17.1.2.2, Timer F) and more: after 6, 20 or 31 s it is the same message, not another one.
-A slot is 16 bytes: the message's fingerprint (8), when it was accepted (Unix seconds, 4), padding.
+A slot is 16 bytes: the message's fingerprint (8), when it was accepted (seconds of the monotonic clock, 4), padding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Accepted:
     """Made in the parent before the fork. Written without a lock: two processes that take one slot at the same
     moment forget one message, whose retransmission would then be a message of its own."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._memory = mmap.mmap(-1, (SLOTS + REACH) * SLOT)
         self._clock = clock
         self._turns = [multiprocessing.get_context("fork").Lock() for _ in range(TURNS)]

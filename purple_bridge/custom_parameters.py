@@ -43,8 +43,20 @@ class _Group(Structure):
     _fields_ = (("mapping", c_void_p), ("vars", POINTER(_ScriptVar)))
 
 
+_known: dict[str, dict[str, str | int]] = {}
+
+
 def read_group(group: str) -> dict[str, str | int]:
-    """Name -> value of every parameter of the group; empty where kamailio.cfg has none of it."""
+    """Name -> value of every parameter of the group; empty where kamailio.cfg has none of it.
+
+    As kamailio.cfg had them, also in a script that is read again: once the workers are forked, the list is gone.
+    """
+    if group not in _known:
+        _known[group] = _read_group(group)
+    return dict(_known[group])
+
+
+def _read_group(group: str) -> dict[str, str | int]:
     look_up = ctypes.CDLL(None).cfg_lookup_group
     look_up.restype, look_up.argtypes = POINTER(_Group), (c_char_p, c_int)
     name = group.encode()

@@ -164,7 +164,7 @@ class Gateway:
     def xmpp_user(self, prosody: Prosody, name: str, resource: str = "") -> XmppUser:
         """A chat client of this user, online, with an empty contact list policy of its own."""
         jid = f"{name}@{prosody.domain}" + (f"/{resource}" if resource else "")
-        return self._chat_clients.enter_context(XmppUser(jid, PASSWORD, ("127.0.0.1", prosody.port)))
+        return self._chat_clients.enter_context(XmppUser(jid, PASSWORD, (prosody.host, prosody.port)))
 
     def irc_user(self, ngircd: Ngircd, nick: str) -> IrcUser:
         return self._chat_clients.enter_context(IrcUser(nick, ("127.0.0.1", ngircd.port)))

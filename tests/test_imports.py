@@ -94,6 +94,7 @@ MAY_IMPORT = {
     "worker.wanted": ("presence",),
     "worker.contacts": ("addresses",),
     "worker.avatars": (),
+    "worker.clock": (),
     "worker.database_watch": ("database_state", "db", "errors"),
     "worker.parameters": (),
     "worker.uac": ("libpurple", "sip_headers", "tokens"),

@@ -150,6 +150,10 @@ class OwnedAccount:
         self.wanted[sip_user] = wanted
         self._follow()
 
+    def clock_was_set(self, seconds: float) -> None:
+        """Forward, or back; what the users want does not end for that."""
+        self.wanted = {user: wanted.later(seconds) for user, wanted in self.wanted.items()}
+
     def expire(self, now: float) -> None:
         """RFC 3903 §4.1: what is not refreshed is gone."""
         if any(wanted.at(now) is not wanted for wanted in self.wanted.values()):

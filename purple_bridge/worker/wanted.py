@@ -43,6 +43,11 @@ class Wanted:
         ends = [publication.expires_at for publication in self.publications if publication.presence.open]
         return max(ends, default=0.0) if self.here_until is None else self.here_until
 
+    def later(self, seconds: float) -> Wanted:
+        """The clock was set forward by so many seconds, or back: what was to last for an hour still does."""
+        moved = tuple(replace(each, expires_at=each.expires_at + seconds) for each in self.publications)
+        return replace(self, publications=moved, here_until=self.here_until and self.here_until + seconds)
+
     def at(self, now: float) -> Wanted:
         """RFC 3903 §4.1: what was not refreshed is gone. The same object where nothing is."""
         if not self.publications and (self.here_until is None or self.here_until > now):

@@ -57,6 +57,7 @@ from purple_bridge.shared import Shared
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.avatars import Avatars
 from purple_bridge.worker.backlog import Backlog
+from purple_bridge.worker.clock import Clock
 from purple_bridge.worker.control import ControlServer, socket_path
 from purple_bridge.worker.database_watch import PAUSE as DATABASE_SECONDS
 from purple_bridge.worker.database_watch import DatabaseWatch
@@ -107,6 +108,7 @@ class Worker:
         self._follower = Follower(settings, shared.live)
         self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
         self._database = shared.database
+        self._clock = Clock()
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
         self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
@@ -365,6 +367,8 @@ class Worker:
 
     def _sweep_some(self) -> None:
         """Each account once a second."""
+        if jump := self._clock.jump(time.time(), time.monotonic()):
+            self._clock_was_set(jump)
         if not self._to_sweep:
             self._to_sweep = list(self._accounts)
             self._slice = -(-len(self._to_sweep) // SLICES)
@@ -376,6 +380,13 @@ class Worker:
                 if account.outbox:
                     account.sweep()
                 self._watches.sweep(account, now)
+
+    def _clock_was_set(self, seconds: float) -> None:
+        logger.warning("the clock was set %s by %.0f s", "forward" if seconds > 0 else "back", abs(seconds))
+        for account in self._accounts.values():
+            account.clock_was_set(seconds)
+            for user, wanted in account.wanted.items():
+                self._keep(user, wanted)
 
     # ------------------------------------------------------------ what the rows need
     def find(self, digest: bytes) -> OwnedAccount | None:

@@ -19,9 +19,9 @@ daemonize = false
 pidfile = "{directory}/prosody.pid"
 data_path = "{directory}/data"
 plugin_paths = {{ }}
-log = {{ info = "*console" }}
+log = {{ {{ levels = {{ min = "info" }}, to = "console", timestamps = true }} }}
 
-interfaces = {{ "127.0.0.1" }}
+interfaces = {{ "{host}" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ }}
 s2s_ports = {{ }}
@@ -35,7 +35,7 @@ authentication = "internal_plain"
 storage = "internal"
 bounce_blocked_messages = true
 c2s_require_encryption = {require_encryption}
-allow_unencrypted_plain_auth = false
+allow_unencrypted_plain_auth = {plain}
 {ssl}
 VirtualHost "{domain}"
 
@@ -74,6 +74,8 @@ class Prosody(Server):
         self.domain = domain
         self.tls = tls
         self.ca_file: Path | None = None
+        self.plain = False  # whether clients may send their password in clear
+        self.prefix: list[str] = []  # what runs it, in a network of its own for example
         self._ssl = self._make_certificate() if tls else ""
         for user, password in (users or {}).items():
             self.add_user(user, password)
@@ -89,16 +91,18 @@ class Prosody(Server):
     def prepare(self) -> None:
         text = CONFIG.format(
             directory=self.directory,
+            host=self.host,
             port=self.port,
             domain=self.domain,
             ssl=self._ssl,
+            plain="true" if self.plain else "false",
             tls_module='"tls";' if self.tls else "",
             require_encryption="true" if self.tls else "false",
         )
         (self.directory / "prosody.cfg.lua").write_text(text)
 
     def command(self) -> list[str]:
-        return ["prosody", "-F", "--config", str(self.directory / "prosody.cfg.lua")]
+        return [*self.prefix, "prosody", "-F", "--config", str(self.directory / "prosody.cfg.lua")]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.directory)}

@@ -26,7 +26,7 @@ def _site(context: Context, through: list[TcpLink] | None = None) -> Iterator[tu
             through.append(link)
             url = url.replace(f":{urlsplit(url).port}/", f":{link.port}/")
         site = stack.enter_context(Site(context.directory, db_url=url))
-        site.wait_for(4 if context.quick else 10)
+        site.wait_for(1.5 if context.quick else 10)
         site.phase("during")
         yield site, database
 
@@ -40,7 +40,7 @@ def stopped(context: Context) -> None:
     with _site(context) as (site, database):
         database.pause()
         try:
-            site.wait_for(10 if context.quick else 60)
+            site.wait_for(5 if context.quick else 60)
         finally:
             database.resume()
         _again(context, site)
@@ -72,12 +72,12 @@ def slow(context: Context) -> None:
 @scenario("sqlite-locked", "Another program has the SQLite file locked", "The same")
 def locked(context: Context) -> None:
     with Site(context.directory) as site:
-        site.wait_for(4 if context.quick else 10)
+        site.wait_for(1.5 if context.quick else 10)
         site.phase("during")
         path = Path(site.gateway.kamailio.db_url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            site.wait_for(10 if context.quick else 30)
+            site.wait_for(5 if context.quick else 30)
             connection.execute("COMMIT")
         _again(context, site)
 
@@ -87,6 +87,6 @@ def _again(context: Context, site: Site) -> None:
     site.phase("after")
     with context.report.timed("s until a phone registers"):
         wait_until(lambda: site.phones["bob"].register().status == 200, 30, "a phone registers")
-    site.wait_for(3)
+    site.wait_for(1.5)
     context.report.check(set(site.bob.statuses("after")) == {202}, f"afterwards: {site.bob.statuses('after')}")
     site.finish(context.report)

@@ -11,7 +11,7 @@ BEFORE = 10.0  # seconds of steady work to compare with
 
 
 def _before(context: Context) -> float:
-    return 4.0 if context.quick else BEFORE
+    return 1.5 if context.quick else BEFORE
 
 
 @scenario(
@@ -24,11 +24,11 @@ def killed(context: Context) -> None:
         site.wait_for(_before(context))
         site.phase("during")
         site.sick.kill()
-        site.wait_for(3 if context.quick else 20)
+        site.wait_for(2 if context.quick else 20)
         site.sick.start()
         with context.report.timed("s until the account is online"):
             site.wait_online(60)
-        site.finish(context.report)
+        site.finish(context.report, most_twice=8)  # what is in flight on a connection that has lasted
 
 
 @scenario(
@@ -42,7 +42,7 @@ def stopped(context: Context) -> None:
         site.phase("during")
         site.sick.pause()
         try:
-            site.wait_for(10 if context.quick else 120)
+            site.wait_for(5 if context.quick else 120)
         finally:
             site.sick.resume()
         with context.report.timed("s until the account is online"):
@@ -62,7 +62,7 @@ def slow(context: Context) -> None:
         ending = threading.Event()
         duty = threading.Thread(target=_tenth, args=(site, ending))
         duty.start()
-        site.wait_for(8 if context.quick else 60)
+        site.wait_for(4 if context.quick else 60)
         ending.set()
         duty.join()
         site.finish(context.report)

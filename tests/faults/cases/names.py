@@ -26,7 +26,7 @@ def silent(context: Context) -> None:
         raise Unavailable(f"port 53 on loopback: {error}") from error
     prefix = with_file(RESOLV_CONF, dns.resolv_conf)
     with dns, Site(context.directory, address="localhost", settings={"connect_on": "start"}, prefix=prefix) as site:
-        site.wait_for(4 if context.quick else 10)
+        site.wait_for(1.5 if context.quick else 10)
         site.phase("during")
         for number in range(ACCOUNTS):
             site.gateway.add_account(f"lost{number}", "prpl-jabber", f"lost{number}@silent{number}.test")
@@ -35,10 +35,10 @@ def silent(context: Context) -> None:
         site.sick.restart()
         with context.report.timed("s until an account whose server restarted is online"):
             site.wait_online(60)
-        site.wait_for(3 if context.quick else 40)
+        site.wait_for(1 if context.quick else 40)
         site.settle()
         site.check_answers(context.report)
         site.check_messages(context.report)
-        site.check_processes(context.report, spare=2 * ACCOUNTS)
+        site.check_processes(context.report, spare=8 * ACCOUNTS)  # look-ups on their way have some each
         with context.report.timed("s until it has stopped"):
             site.gateway.kamailio.stop()
