@@ -38,6 +38,7 @@ class LoopBreaker:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit, self._clock = limit, clock
         self._pairs: dict[Hashable, _Pair] = {}
+        self._one_way: dict[Hashable, tuple[bool, int]] = {}  # of whom only one has written so far: the last text
 
     def sent(self, pair: Hashable, text: str) -> None:
         """From our side to the other."""
@@ -49,11 +50,17 @@ class LoopBreaker:
         return not self.limit or self._turns(pair, False, text) <= self.limit
 
     def _turns(self, pair: Hashable, ours: bool, text: str) -> int:
-        found = self._pairs.pop(pair, None) or _Pair()
+        key, found = (ours, hash(text)), self._pairs.pop(pair, None)
+        if found is None:
+            before = self._one_way.get(pair)
+            if before is None or before[0] is ours:
+                return self._keep_one_way(pair, key)
+            del self._one_way[pair]
+            found = _Pair(before[0], {before: _Text(self._clock(), 1)})
         self._pairs[pair] = found
         if len(self._pairs) > MOST_PAIRS:
             del self._pairs[next(iter(self._pairs))]
-        now, key = self._clock(), (ours, hash(text))
+        now = self._clock()
         known = found.texts.pop(key, None)
         if known is None or now - known.at > WINDOW:
             known = _Text(now)
@@ -65,3 +72,10 @@ class LoopBreaker:
         if len(found.texts) > MOST_TEXTS:
             del found.texts[next(iter(found.texts))]
         return known.turns
+
+    def _keep_one_way(self, pair: Hashable, key: tuple[bool, int]) -> int:
+        """Nobody has answered yet: most who write much are never answered, so this is all that it costs."""
+        if len(self._one_way) >= MOST_PAIRS:
+            self._one_way.clear()
+        self._one_way[pair] = key
+        return 1

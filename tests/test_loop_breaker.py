@@ -84,8 +84,10 @@ def test_no_limit(breaker: LoopBreaker) -> None:
 
 def test_memory_is_bounded(breaker: LoopBreaker) -> None:
     for number in range(MOST_PAIRS + 100):
-        breaker.came(f"pair {number}", "hello")
+        turns(breaker, f"pair {number}", 1)
+        breaker.came(f"one way {number}", "hello")
     assert len(breaker._pairs) == MOST_PAIRS
+    assert len(breaker._one_way) <= MOST_PAIRS
     for number in range(1000):
-        breaker.came("one", f"text {number}")
+        turns(breaker, "one", 1, "answer", f"text {number}")
     assert len(breaker._pairs["one"].texts) <= 8
