@@ -51,7 +51,7 @@ class Account:
         self.behaviour = protocol.behaviour_of(plugin)
         self.pointer: int = c.purple.purple_account_new(username.encode(), plugin.encode())
         c.purple.purple_account_set_remember_password(self.pointer, 0)
-        c.purple.purple_accounts_add(self.pointer)
+        # not in libpurple's list of accounts, through which it would look for each new one
         self.idle_since = 0
         self.language = ""
         self.public_only = False  # connects to public addresses alone (public_servers.py)
