@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 150, 40, 48  # around the plot; names of the line
 COLOURS = ("#2563a8", "#b3541e", "#3c7d3c", "#7a3c94")
 TICKS = 4
 LINE_HEIGHT = 14.0
+NUMBER_WIDTH = 28.0
 
 Point = tuple[float, float]
 
@@ -48,16 +50,19 @@ def _frame(title: str, across: str, up: str) -> list[str]:
 
 
 def _ticks(widest: float, highest: float, lines: Sequence[Line]) -> list[str]:
-    """Across: where something was measured."""
+    """Across: where something was measured, as far as there is room."""
     made = []
     for number in range(TICKS + 1):
         value = highest * number / TICKS
         y = _y(value, highest)
         made.append(f'<text x="{LEFT - 6}" y="{y + 4:.0f}" text-anchor="end" fill="#46525f">{value:g}</text>')
         made.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#d5dbe3"/>')
+    last = -math.inf
     for value in sorted({x for line in lines for x, _ in line.points}):
         x, y = _x(value, widest), HEIGHT - BOTTOM + 16
-        made.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle" fill="#46525f">{value:g}</text>')
+        if x - last >= NUMBER_WIDTH:
+            made.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle" fill="#46525f">{value:g}</text>')
+            last = x
     return made
 
 
