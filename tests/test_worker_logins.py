@@ -97,7 +97,7 @@ def test_a_busy_loop_makes_up_for_few() -> None:
         pass
     before = len(seen)
     run_for(2 * INTERVAL)
-    assert 3 <= len(seen) - before <= 7, "ten were due meanwhile"
+    assert 5 <= len(seen) - before <= 9, "ten were due meanwhile"
 
 
 def test_servers_take_turns() -> None:

@@ -16,7 +16,7 @@ from purple_bridge.libpurple import glib
 LOGINS_PER_SECOND = 20  # of the whole gateway
 WHOLE_SECONDS = 100.0
 MOST_PER_SECOND = 60
-CATCH_UP = 2  # logins that a busy loop may make up for
+CATCH_UP_SECONDS = 0.25  # what a busy loop may make up for
 MOST_AT_ONCE = 100  # logins of the whole gateway that run at one server
 
 Login = Callable[[], bool]
@@ -68,9 +68,9 @@ class LoginQueue:
             self._turns.setdefault(server)
 
     def _next(self) -> None:
-        """A late timer does not make those after it late, too; but never many come together."""
+        """A timer that is late does not make those after it late, too; but never many come together."""
         interval, now = 1 / rate(self._most, self._workers), time.monotonic()
-        self._due = max(self._due, now - CATCH_UP * interval) + interval
+        self._due = max(self._due, now - CATCH_UP_SECONDS) + interval
         glib.add_timer(max(0.0, self._due - now), self._tick)
         if self._turns:  # else all wait for servers that answer slowly
             self._run(self._turns.popitem(last=False)[0])
