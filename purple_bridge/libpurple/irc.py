@@ -94,6 +94,11 @@ CONDITIONS = {
 }
 OTHER_CONDITION = "undefined-condition"
 
+# https://ircv3.net/specs/extensions/sasl-3.1: unasked for, the plugin follows pointers that are not set
+SASL = frozenset(("AUTHENTICATE", "CAP", "900", "901", "902", "903", "904", "905", "906", "907", "908"))
+SASL_FAILED = frozenset(("904", "905"))
+MOST_SASL = 20  # lines of a log-in
+
 _SWALLOWED = b""  # a line that libpurple skips
 _UNSET = -(2**31)
 
@@ -291,6 +296,7 @@ class Irc(Protocol):
     def __init__(self, events: Events, _changes: Changes) -> None:
         self._events = events
         self._connections: dict[int, _Connection] = {}
+        self._authenticating: dict[int, tuple[int, bool]] = {}  # by PurpleAccount*: lines so far, an answer may come
         self._send_raw: Callable[[int, bytes, int], int] = lambda *_: -1
         self._text: str | None = None  # of the line that libpurple is reading
         self._automatic = False  # that line is a reply that no person wrote
@@ -300,16 +306,19 @@ class Irc(Protocol):
         details = ctypes.cast(plugin.contents.info.contents.extra_info, ctypes.POINTER(c.ProtocolInfo))
         self._send_raw = details.contents.send_raw
         signals.connect(plugin, b"irc-receiving-text", _LineReceived, self._line_received)
+        signals.connect(plugin, b"irc-sending-text", _LineReceived, self._sending)
 
     def connected(self, account: Account) -> None:
         if c.purple_quick.purple_account_get_int(account.pointer, b"ratelimit-interval", _UNSET) == _UNSET:
             account.set_option("ratelimit-interval", INTERVAL)
         connection = c.purple_quick.purple_account_get_connection(account.pointer)
+        self._authenticating.pop(account.pointer, None)
         state = self._connections[account.pointer] = _Connection(_queue_timer(connection))
         state.watch_timer = glib.add_timer(SECONDS, lambda: self._watch(account, state))
 
     def disconnected(self, account: Account) -> None:
         """libpurple drops its queue; so does this: what was not acknowledged is for the application to send again."""
+        self._authenticating.pop(account.pointer, None)
         state = self._connections.pop(account.pointer, None)
         if state:
             glib.remove(state.watch_timer)
@@ -388,12 +397,28 @@ class Irc(Protocol):
         account_pointer = c.purple_quick.purple_connection_get_account(connection)
         line = parse(pointer[0])
         self._text = None
+        if line.command in SASL and not self._may_authenticate(account_pointer, line.command):
+            pointer[0] = _SWALLOWED
+            return
         if line.command in ("PRIVMSG", "NOTICE", "301") and len(line.parameters) > 1:
             swallow = not self._message_received(account_pointer, line)
         else:
             swallow = self._reply_received(account_pointer, connection, line)
         if swallow:
             pointer[0] = _SWALLOWED
+
+    def _may_authenticate(self, account: int, command: str) -> bool:
+        """Where the account is to, before it is signed on; each refusal answers something that the plugin has said."""
+        if account in self._connections or not c.purple_quick.purple_account_get_bool(account, b"sasl", 0):
+            return False
+        lines, asked = self._authenticating.get(account, (0, False))
+        self._authenticating[account] = lines + 1, asked and command not in SASL_FAILED
+        return lines < MOST_SASL and (asked or command == "CAP")
+
+    def _sending(self, connection: int, pointer: Any, _data: int) -> None:
+        if pointer[0].startswith(b"AUTHENTICATE "):
+            account = c.purple_quick.purple_connection_get_account(connection)
+            self._authenticating[account] = self._authenticating.get(account, (0, False))[0], True
 
     def _message_received(self, account: int, line: Line) -> bool:
         """``complete`` is called while libpurple reads this line. 301 RPL_AWAY: the contact's away message."""

@@ -28,6 +28,9 @@ LARGEST = {XMPP: 1 << 20, IRC: 1 << 16}
 DEEPEST = 500
 """Levels of elements; what people write has ten. A read of 4096 octets adds 1400 at most before it is looked at."""
 
+LARGEST_TAG = 1 << 14
+"""Octets. libxml2 and libpurple compare each attribute with all others: 64 KB of them take a second."""
+
 READS_AT_ONCE = 64
 """Of TLS, 4096 octets each, before others have their turn."""
 
@@ -35,7 +38,11 @@ READS_AT_ONCE = 64
 _BYTES_RECEIVED = 128
 _INFO_OCTETS = _BYTES_RECEIVED + 8
 
-_STREAM_CURRENT = 3 * ctypes.sizeof(c_void_p)  # jabber.h, struct _JabberStream: fd, srv_query_data, context, current
+_POINTER = ctypes.sizeof(c_void_p)
+_STREAM_CONTEXT, _STREAM_CURRENT = 2 * _POINTER, 3 * _POINTER  # jabber.h: fd, srv_query_data, context, current
+# libxml/parser.h xmlParserCtxt: sax, userData, myDoc, two ints, version, encoding, two ints, input
+_CONTEXT_INPUT = 7 * _POINTER
+_INPUT_CURRENT, _INPUT_END = 4 * _POINTER, 5 * _POINTER  # libxml/tree.h xmlParserInput
 _SigningOff = CFUNCTYPE(None, c_void_p, c_void_p)
 _NETWORK_ERROR = 0  # connection.h PURPLE_CONNECTION_ERROR_NETWORK_ERROR: the account tries again, later and later
 
@@ -111,6 +118,8 @@ class Limits:
             return self._end(connection, b"the server sent more than %d octets without an end" % LARGEST[plugin])
         if plugin == XMPP and _is_deep(connection):
             return self._end(connection, b"the server sent elements in more than %d levels" % DEEPEST)
+        if plugin == XMPP and _octets_not_parsed(connection) > LARGEST_TAG:
+            return self._end(connection, b"the server sent a tag of more than %d octets" % LARGEST_TAG)
         return True
 
     def _end(self, connection: int, reason: bytes) -> bool:
@@ -172,6 +181,19 @@ def _octets_taken(descriptor: int) -> int:
         return 0
     received = int.from_bytes(info.raw[_BYTES_RECEIVED:_INFO_OCTETS], "little")
     return received - int.from_bytes(waiting, "little")
+
+
+def _octets_not_parsed(connection: int) -> int:
+    """Of a tag or comment, which libxml2 reads when its end is there."""
+    stream = c.purple_quick.purple_connection_get_protocol_data(connection)
+    context = _pointer(stream, _STREAM_CONTEXT)
+    source = _pointer(context, _CONTEXT_INPUT)
+    return (_pointer(source, _INPUT_END) or 0) - (_pointer(source, _INPUT_CURRENT) or 0)
+
+
+def _pointer(structure: int | None, offset: int) -> int | None:
+    """What stands in a structure there, if there is one."""
+    return c_void_p.from_address(structure + offset).value if structure else None
 
 
 def _current(connection: int) -> c_void_p | None:

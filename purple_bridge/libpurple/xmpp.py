@@ -27,6 +27,7 @@ from .protocol import OutgoingMessage, Protocol
 from .stream_management import Stream
 from .text import escape
 from .xmpp_contacts import Contacts
+from .xmpp_refused import Refused
 
 PLUGIN = b"prpl-jabber"
 LIBXML = "libxml2.so.2"
@@ -82,6 +83,7 @@ class Xmpp(Protocol):
         signals.connect(self._plugin, b"jabber-receiving-xmlnode", _Xmlnode, self._receiving)
         signals.connect(self._plugin, b"jabber-receiving-message", _Message, self._receiving_message)
         self._contacts.install(self._plugin)
+        Refused(self._send).install(self._plugin)
         details = cast(self._plugin.contents.info.contents.extra_info, POINTER(c.ProtocolInfo))
         # nothing there waits: with Python's lock kept, the handlers below need not fight a SIP worker for it
         self._send_raw = PYFUNCTYPE(c_int, _P, _S, c_int)(cast(details.contents.send_raw, _P).value or 0)

@@ -39,7 +39,7 @@ from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.presence import WantedPresence
-from purple_bridge.errors import Overloaded
+from purple_bridge.errors import BadRequest, Overloaded
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
 from purple_bridge.libpurple.accounts import Account
@@ -583,14 +583,24 @@ class Worker:
             return
         rows = self._store.cached_owners(*pair)
         if rows is not None:
-            done(self._address(account.protocol, key, rows))
+            self._tell_address(account.protocol, key, rows, [done])
             return
         self._waiting[pair] = [done]
         self._store.owners(*pair, lambda found: self._resolved(pair, key, found))
 
     def _resolved(self, pair: tuple[str, str], key: str, rows: tuple[Row, ...] | None) -> None:
-        address = self._address(pair[0], key, rows or ())
-        for done in self._waiting.pop(pair):
+        self._tell_address(pair[0], key, rows or (), self._waiting.pop(pair))
+
+    def _tell_address(
+        self, protocol: str, key: str, rows: tuple[Row, ...], waiting: list[Callable[[SipAddress], None]]
+    ) -> None:
+        """A server may name a contact as no address can be: then nobody hears of him."""
+        try:
+            address = self._address(protocol, key, rows)
+        except BadRequest as error:
+            logger.debug("a contact on %s is left out: %s", protocol, error)
+            return
+        for done in waiting:
             done(address)
 
     def _address(self, protocol: str, key: str, rows: tuple[Row, ...]) -> SipAddress:

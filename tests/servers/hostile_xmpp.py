@@ -1,0 +1,191 @@
+"""An XMPP server that means harm: owns its side of each connection, and what it sends; knows nothing of the gateway.
+
+Which attack a client gets is the first label of the domain that its stream is for: one server, many attacks. It takes
+every password. `before` an attack may answer the log-in itself, `after` it has the client's session to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+PIECE = 1 << 16
+
+_TO = re.compile(rb"<stream:stream[^>]*\sto=['\"]([^'\"]+)")
+_IQ = re.compile(rb"<iq\s[^>]*>")
+_ATTRIBUTE = re.compile(rb"\s(\w+)=['\"]([^'\"]*)['\"]")
+
+STREAM = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
+    b"id='1' from='%s' version='1.0'>"
+)
+MECHANISMS = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
+SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
+BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
+MANAGEMENT = b"<sm xmlns='urn:xmpp:sm:3'/>"
+
+
+@dataclass(slots=True)
+class Session:
+    """A client. ``heard``: what it has written and nobody has taken off; ``all_heard``: its last megabyte.
+
+    ``jid``: its own, once it has one.
+    """
+
+    domain: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    jid: str = ""
+    heard: bytearray = field(default_factory=bytearray)
+    all_heard: bytearray = field(default_factory=bytearray)
+
+    async def say(self, data: bytes) -> None:
+        """Raises OSError when the client has gone, and waits while it does not read."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def hear(self, pattern: bytes) -> re.Match[bytes]:
+        """Read until the client has written something that matches, and take that off. EOFError when it has gone."""
+        while not (found := re.search(pattern, self.heard, re.DOTALL)):
+            data = await self.reader.read(PIECE)
+            if not data:
+                raise EOFError
+            self.heard += data
+            self.all_heard += data
+            del self.all_heard[: -(1 << 20)]
+        found = re.search(pattern, bytes(self.heard), re.DOTALL)
+        assert found is not None
+        del self.heard[: found.end()]
+        return found
+
+    async def answer_for_ever(self) -> None:
+        """Answer questions so that the client is content; ends when it has gone."""
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                await self.answer(await self.hear(_IQ.pattern))
+
+    async def answer(self, question: re.Match[bytes]) -> None:
+        attributes = dict(_ATTRIBUTE.findall(question[0]))
+        sender = b" from='%s'" % attributes[b"to"] if b"to" in attributes else b""
+        about = b"<query xmlns='http://jabber.org/protocol/disco#info'/>" if b"disco#info" in self.heard[:200] else b""
+        await self.say(b"<iq type='result' id='%s'%s>%s</iq>" % (attributes.get(b"id", b""), sender, about))
+
+
+Attack = Callable[[Session], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``features``: what the second stream offers; ``instead``: in place of the log-in, ``then``: after it."""
+
+    then: Attack | None = None
+    instead: Attack | None = None
+    features: bytes = BIND
+    roster: bytes = b""
+
+
+class HostileXmpp:
+    """The server in a thread of its own, on a free port of loopback.
+
+    ``plans``: by the first label of the domain. ``finished``: names of attacks that have been carried out, or that the
+    client has ended; ``logged_in``: those whose client has a session; ``connections``: how often a client came.
+    """
+
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
+        self.plans = plans
+        self.finished: set[str] = set()
+        self.logged_in: set[str] = set()
+        self.sessions: dict[str, Session] = {}
+        self.connections: dict[str, int] = {}
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hostile-xmpp", daemon=True)
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def say(self, name: str, data: bytes) -> None:
+        """To the client of this attack, from any thread; waits until it is written."""
+        asyncio.run_coroutine_threadsafe(self.sessions[name].say(data), self._loop).result(60)
+
+    def heard(self, name: str) -> bytes:
+        """What the client of this attack has written."""
+        return bytes(self.sessions[name].all_heard)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20))
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session, name = Session("", reader, writer), ""
+        try:
+            session.domain = (await session.hear(_TO.pattern + rb"['\"][^>]*>"))[1].decode()
+            name = session.domain.partition(".")[0]
+            self.connections[name] = self.connections.get(name, 0) + 1
+            await self._play(name, session)
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            if name:
+                self.finished.add(name)
+            writer.close()
+
+    async def _play(self, name: str, session: Session) -> None:
+        plan = self.plans[name]
+        if plan.instead:
+            await plan.instead(session)
+            return
+        await self._log_in(session, plan)
+        self.sessions[name] = session
+        self.logged_in.add(name)
+        if plan.then:
+            await plan.then(session)
+        self.finished.add(name)
+        await session.answer_for_ever()
+
+    async def _log_in(self, session: Session, plan: Plan) -> None:
+        header = STREAM % session.domain.encode()
+        await session.say(header + b"<stream:features>" + MECHANISMS + b"</stream:features>")
+        await session.hear(rb"<auth[^>]*>[^<]*</auth>")
+        await session.say(SUCCESS)
+        await session.hear(_TO.pattern + rb"['\"][^>]*>")
+        await session.say(header + b"<stream:features>" + plan.features + b"</stream:features>")
+        bind = await session.hear(rb"<iq\s[^>]*>.*?</iq>")
+        ident = dict(_ATTRIBUTE.findall(bind[0]))[b"id"]
+        session.jid = f"user@{session.domain}/r"
+        await session.say(
+            b"<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%s</jid></bind></iq>"
+            % (ident, session.jid.encode())
+        )
+        while True:
+            question = await session.hear(_IQ.pattern)
+            attributes = dict(_ATTRIBUTE.findall(question[0]))
+            if b"jabber:iq:roster" in session.heard[:200]:
+                query = b"<query xmlns='jabber:iq:roster'>%s</query>" % plan.roster
+                await session.say(b"<iq type='result' id='%s'>%s</iq>" % (attributes[b"id"], query))
+                return
+            await session.answer(question)
