@@ -20,6 +20,7 @@ from purple_bridge.launcher.listeners import Listener, parse_listener
 from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
+from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS
 from tests.agents.phone import Phone, pidf
 from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
 from tests.waiting import free_port, wait_until
@@ -121,9 +122,9 @@ def test_ready_means_that_sip_and_every_worker_answer(running: Kamailio) -> None
     with Phone(f"sip:alice@{running.domain}", "a-secret", ("127.0.0.1", running.port)) as phone:
         assert phone.options().status == 200
     ranks = [process["rank"] for process in running.processes() if process["description"].startswith("udp")]
-    assert ranks == list(range(1, 1 + running.workers + 1))
-    first = [process for process in running.processes() if process["rank"] in (1, 2)]
-    assert all(f":{running.internal_port}" in process["description"] for process in first)
+    assert ranks == list(range(1, 1 + running.workers + INTERNAL_RECEIVERS + 1))
+    internal = [one["rank"] for one in running.processes() if f":{running.internal_port}" in one["description"]]
+    assert internal == ranks[running.workers : -1], "behind libpurple's, in front of the phones'"
     assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(running)}
 
 
