@@ -53,7 +53,7 @@ def run(target: Target, seed: int, inputs: int = 1 << 62, seconds: float = float
 
 @contextmanager
 def limited(seconds: float = LONGEST_SECONDS) -> Iterator[None]:
-    """Hang after so many seconds of the processor's time, where Python runs; a regular expression looks for signals, too."""
+    """Hang after so many seconds of the processor's time, where Python or a regular expression runs."""
     before = signal.signal(signal.SIGVTALRM, _hang)
     faulthandler.dump_traceback_later(60, exit=True)  # in C code, which looks for none
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)

@@ -182,10 +182,13 @@ class HostileXmpp:
             % (ident, session.jid.encode())
         )
         while True:
-            question = await session.hear(_IQ.pattern)
+            question = await session.hear(rb"<enable[^>]*>|" + _IQ.pattern)
             attributes = dict(_ATTRIBUTE.findall(question[0]))
-            if b"jabber:iq:roster" in session.heard[:200]:
+            if question[0].startswith(b"<enable"):
+                await session.say(b"<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>")
+            elif b"jabber:iq:roster" in session.heard[:200]:
                 query = b"<query xmlns='jabber:iq:roster'>%s</query>" % plan.roster
                 await session.say(b"<iq type='result' id='%s'>%s</iq>" % (attributes[b"id"], query))
                 return
-            await session.answer(question)
+            else:
+                await session.answer(question)

@@ -174,8 +174,6 @@ _EVENT = b"<message from='%s'><event xmlns='http://jabber.org/protocol/pubsub#ev
 
 async def _stream_management(session: Session) -> None:
     """XEP-0198 §4: a count of what was never sent, backwards, and no number."""
-    await session.hear(rb"<enable[^>]*>")
-    await session.say(b"<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>")
     for h in (b"1000000", b"0", b"-1", b"99999999999999999999", b"x", b""):
         await session.say(b"<a xmlns='urn:xmpp:sm:3' h='%s'/><r xmlns='urn:xmpp:sm:3'/>" % h)
     await sends(b"<r xmlns='urn:xmpp:sm:3'/>", times=5000)(session)
