@@ -94,6 +94,13 @@ def test_a_server_that_does_not_know_the_password_is_not_believed() -> None:
     assert "<presence" not in "".join(heard)
 
 
+def test_an_answer_to_nothing() -> None:
+    """The login had failed, and there is nothing else to try; the server goes on with it all the same."""
+    with server(f"<challenge {SASL}>bT0x</challenge><success {SASL}/>") as (port, _):
+        error = run_in_child(failing, port)
+    assert error["text"].startswith("SCRAM: ")
+
+
 def test_a_challenge_that_is_none() -> None:
     with server(f"<challenge {SASL}>****</challenge>") as (port, _):
         error = run_in_child(failing, port)

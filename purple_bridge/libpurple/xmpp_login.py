@@ -118,9 +118,8 @@ class Logins:
 
     def _challenged(self, stream: int, packet: int, reply: Any, message: Any) -> int:
         """RFC 6120 §6.4.3; a server may send its proof as a challenge, too."""
-        scram, said = self._running[stream].scram, xmlnode.text_of(packet)
         try:
-            challenge = _decoded(said)
+            scram, challenge = self._scram(stream), _decoded(xmlnode.text_of(packet))
             answer = b"" if challenge.startswith(b"v=") else scram.answer(challenge)
             if not answer:
                 scram.verify(challenge)
@@ -130,13 +129,22 @@ class Logins:
         return CONTINUE
 
     def _succeeded(self, stream: int, packet: int, message: Any) -> int:
-        scram = self._running.pop(stream).scram
         try:
+            scram = self._scram(stream)
             if not scram.verified:
                 scram.verify(_decoded(xmlnode.text_of(packet)))
         except ScramError as error:
             return _refused(error, message)
+        finally:
+            self._running.pop(stream, None)
         return OK
+
+    def _scram(self, stream: int) -> Scram:
+        """Raises ScramError."""
+        login = self._running.get(stream)
+        if login is None:
+            raise ScramError("the server answers what it was not asked")
+        return login.scram
 
     def _failed(self, stream: int, _packet: int, _reply: Any, _message: Any) -> int:
         """As Cyrus does, what else the server has is tried."""
