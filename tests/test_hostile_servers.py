@@ -128,6 +128,11 @@ def test_what_others_forge_is_not_believed(scene: Scene) -> None:
     assert "forged@x.test" not in str(scene.gateway.accounts())
 
 
+def test_a_long_message_is_refused_as_a_whole(scene: Scene) -> None:
+    wait_until(lambda: b"<policy-violation" in scene.xmpp.heard("large-message"), 20, "the refusal")
+    assert not [message for message in scene.victim.messages if "xxxx" in message.text]
+
+
 def test_files_and_calls_are_refused(scene: Scene) -> None:
     """Nothing is opened, asked for or looked up: each request gets an error."""
     refused = rb"<iq [^>]*type='error'[^>]*><error type='cancel'><service-unavailable"
