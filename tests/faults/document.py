@@ -11,8 +11,8 @@ from tests.faults.scenario import SCENARIOS, Report
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 HEAD = "| fault | what holds | measured | command |\n|---|---|---|---|\n"
 BEGIN, END = "<!-- made by `python -m tests.faults --write-docs` -->\n", "<!-- end -->\n"
-COMMAND = "`python -m tests.faults --only {name}`"
-NAME = re.compile(r"--only (\S+)`")
+COMMAND = "`python -m tests.faults --only {name}{quick}`"
+NAME = re.compile(r"--only ([\w-]+?)(?: --quick)?`")
 
 
 def write(reports: Mapping[str, Report]) -> None:
@@ -36,4 +36,5 @@ def row(name: str, report: Report) -> str:
         measured = f"not measured: {report.unavailable}"
     if report.broken:
         measured = f"**did not hold: {'; '.join(line.splitlines()[0] for line in report.broken)}**; {measured}"
-    return f"| {fault.fault} | {fault.holds} | {measured.replace('|', '/')} | {COMMAND.format(name=name)} |"
+    command = COMMAND.format(name=name, quick=" --quick" if report.quick else "")
+    return f"| {fault.fault} | {fault.holds} | {measured.replace('|', '/')} | {command} |"

@@ -26,6 +26,7 @@ class Report:
     broken: list[str] = field(default_factory=list)
     unavailable: str = ""
     seconds: float = 0.0
+    quick: bool = False
 
     def check(self, holds: bool, what: str) -> None:
         if not holds:
@@ -84,5 +85,6 @@ def perform(chosen: Scenario, context: Context) -> Report:
         context.report.unavailable = str(why)
     except AssertionError as error:
         context.report.broken.append("\n".join([str(error), *getattr(error, "__notes__", [])]))
+    context.report.quick = context.quick
     context.report.seconds = round(time.monotonic() - begin, 1)
     return context.report

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,7 @@ ACCOUNTS = 500
 FEW = 60
 LOGINS_A_SECOND = 20
 RELOADS = 100
+_CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)")
 
 
 @scenario(
@@ -76,8 +78,8 @@ def storm(context: Context) -> None:
         with context.report.timed(f"s until {count} accounts are online"):
             _wait_all_online(site.gateway, count + 2, 120)
         most = _most_logins(crowd.log_path, length)
-        context.report.figures["most logins in a second"] = most
-        context.report.check(most <= LOGINS_A_SECOND + 4, f"{most} logins in one second")  # a second of the log's clock
+        context.report.figures["most logins a second"] = most
+        context.report.check(most <= LOGINS_A_SECOND + 2, f"{most} logins a second")
         site.finish(context.report, spare=40 + count)
 
 
@@ -133,14 +135,15 @@ def _online(gateway: Gateway) -> int:
 
 
 def _wait_all_online(gateway: Gateway, count: int, seconds: float) -> None:
-    wait_until(lambda: _online(gateway) >= count, seconds, f"{count} accounts are online")
+    """Seldom asked: the answer is long, and whoever asks takes time from the phones that are measured."""
+    pause = threading.Event()
+    wait_until(lambda: _online(gateway) >= count or pause.wait(1.0), seconds, f"{count} accounts are online")
 
 
-def _most_logins(log: Path, start: int) -> int:
-    """By the seconds of the server's log, from that place on."""
+def _most_logins(log: Path, start: int) -> float:
+    """A second, over any five seconds of the server's log from that place on: a busy machine ends some together."""
     with log.open(errors="replace") as lines:
         lines.seek(start)
-        seconds = Counter(
-            found[1] for line in lines if "Authenticated as" in line and (found := re.search(r"(\d\d:\d\d:\d\d)", line))
-        )
-    return max(seconds.values(), default=0)
+        found = [_CLOCK.search(line) for line in lines if "Authenticated as" in line]
+    seconds = Counter(int(one[1]) * 3600 + int(one[2]) * 60 + int(one[3]) for one in found if one)
+    return max((sum(seconds[first + more] for more in range(5)) / 5 for first in list(seconds)), default=0.0)
