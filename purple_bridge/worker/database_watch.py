@@ -52,6 +52,7 @@ class DatabaseWatch:
 
     def _run(self) -> None:
         connection: Connection | None = None
+        pause = threading.Event()
         while True:
             self._asked_at = time.monotonic()
             try:
@@ -63,7 +64,7 @@ class DatabaseWatch:
                     _drop(connection)
                 connection = None
             self._asked_at = None
-            time.sleep(PAUSE)
+            pause.wait(PAUSE)
 
 
 _WORDS = {DatabaseState.READ_ONLY: "cannot be written", DatabaseState.SILENT: "does not answer"}

@@ -109,7 +109,7 @@ def clock(context: Context) -> None:
     offset.write_text("+0")
     faked = {
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     preload = f"os.environ['LD_PRELOAD'] = os.environ.get('LD_PRELOAD', '') + ' {FAKETIME}'"
