@@ -15,7 +15,15 @@ from purple_bridge.libpurple.events import ConnectionError
 from purple_bridge.worker import reconnect
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.outbox import Outbox, Rows
-from purple_bridge.worker.reconnect import FIRST_SECONDS, JITTER, LATE_SECONDS, LONGEST_SECONDS, delay, late
+from purple_bridge.worker.reconnect import (
+    FIRST_SECONDS,
+    JITTER,
+    LASTING_SECONDS,
+    LATE_SECONDS,
+    LONGEST_SECONDS,
+    delay,
+    late,
+)
 from purple_bridge.worker.wanted import ALWAYS, Wanted
 from tests.loops import run_for, run_until
 
@@ -50,6 +58,20 @@ def test_every_delay_is_jittered_within_bounds(retries: int) -> None:
 @pytest.mark.parametrize("retries", [1, 10, 1000])
 def test_no_delay_is_longer_than_half_a_minute(retries: int) -> None:
     assert delay(retries, Fixed(1.0)) < 30
+
+
+def test_a_server_that_ends_each_connection_at_once_is_tried_ever_later() -> None:
+    now = 1000.0
+    pace, middle = reconnect.Pace(lambda: now), Fixed(0.5)
+    delays = []
+    for lasted in (1, 2, 29, LASTING_SECONDS, 1):
+        pace.connected()
+        now += lasted
+        delays.append(pace.next_delay(middle))
+    assert delays == [delay(tries, middle) for tries in (1, 2, 3, 1, 2)]
+    assert pace.next_delay(middle) == delay(3, middle), "and one that cannot be reached then"
+    pace.begin()
+    assert pace.next_delay(middle) == delay(1, middle)
 
 
 def test_a_refused_certificate_is_looked_at_again_late() -> None:

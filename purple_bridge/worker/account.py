@@ -90,6 +90,7 @@ class OwnedAccount:
         self._refused: set[str] = set()  # contacts that did not want to be seen
         self._news_until: dict[str, float] = {}  # contacts of which the network is about to tell something
         self._online_at = 0.0
+        self._pace = reconnect.Pace()
         self.purple: purple_accounts.Account | None = None
         self.way = Way.QUEUE
         self._given_up = False  # the last error was one that another try does not cure
@@ -331,6 +332,7 @@ class OwnedAccount:
 
     def _sign_off(self) -> None:
         self._stop_retrying()
+        self._pace.begin()
         if self.purple is not None and not self.purple.disconnected:
             self.purple.disconnect()
         self._take_back()
@@ -365,6 +367,7 @@ class OwnedAccount:
     def connected(self) -> None:
         self._stop_retrying()
         self._online_at = time.time()
+        self._pace.connected()
         self._host.count(metrics.SIGN_ONS, self.protocol)
         self._change(State.ONLINE)
         if not self.has_permissions:
@@ -420,7 +423,7 @@ class OwnedAccount:
         if not self._retry_timer:
             self.retries += 1
             self._host.count(metrics.RECONNECTS, self.protocol)
-            self._retry_timer = glib.add_timer(reconnect.delay(self.retries), self._retry_now)
+            self._retry_timer = glib.add_timer(self._pace.next_delay(), self._retry_now)
 
     def _retry_now(self) -> None:
         self._retry_timer = 0

@@ -74,6 +74,8 @@ class Client(Protocol):
 
     def size(self, request_uri: str, headers: Headers, body: bytes) -> int: ...
 
+    def read(self) -> None: ...
+
 
 @dataclass(slots=True)
 class Letter:
@@ -181,7 +183,10 @@ class Postman:
         if box.notices:
             box.notices.pop(letter.sender.key, None)
         box.waiting.append(page)
-        self._next(letter.user)
+        if box.busy:
+            self._client.read()  # many may come at once, and the phone need not wait for the last of them
+        else:
+            self._next(letter.user)
 
     def registered(self, user: str) -> None:
         """A phone of the user has registered: what was kept goes to it, in front of what comes meanwhile."""

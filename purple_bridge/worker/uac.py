@@ -326,6 +326,10 @@ class UserAgentClient:
         transaction.done(status, reason)
 
     # ------------------------------------------------------------ in
+    def read(self) -> None:
+        """What has come meanwhile; calls ``done`` of what is answered."""
+        self._readable(self._socket.fileno(), glib.READ)
+
     def _readable(self, _descriptor: int, _condition: int) -> None:
         expected = max(1, len(self._transactions))  # what comes beyond that calls again
         for _ in range(min(expected, RESPONSES_AT_ONCE)):
