@@ -57,7 +57,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 
 @click.command(help=__doc__)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(0), help="0: measure nothing, for --add.")
-@click.option("--messages", default=5000, show_default=True, help="Messages as fast as they are taken.")
+@click.option("--messages", default=10000, show_default=True, help="Messages as fast as they are taken.")
 @click.option("--window", default=64, show_default=True, help="How many of them are on their way at once.")
 @click.option("--seconds", default=5.0, show_default=True, help="How long at each steady rate.")
 @click.option(

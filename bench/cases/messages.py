@@ -20,7 +20,7 @@ SLOW, FAST = 20, 1000  # messages a second
 class Load:
     """``messages`` of a sustained run, ``window`` of them on their way; ``seconds`` at each steady rate."""
 
-    messages: int = 5000
+    messages: int = 10000
     window: int = 64
     seconds: float = 5.0
 

@@ -19,7 +19,7 @@ from purple_bridge.commands import SendMessage
 WINDOW = 1000
 MOST_IN_FLIGHT = 3  # what a server that dies has delivered without having said so arrives twice
 MOST_WHEN_STEADY = 8  # as many cost a third less of the time here and at the server,
-STEADY_SECONDS = 10.0  # once this process and the connection have lived for so long: who dies often repeats little
+STEADY_SECONDS = 3.0  # once this process and the connection have lived for so long: who dies often repeats little
 WRITE_DOWN_SECONDS = 1.0  # what takes longer has a row from then on
 STALL_SECONDS = 3.0  # when the first one takes longer, what comes has a row before it is answered
 SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
