@@ -248,7 +248,9 @@ def test_it_leaves_the_pool_to_others(engine: Engine) -> None:
         connection.close()
 
 
-def test_a_connection_closed_by_the_server_is_made_again(engine: Engine, connection: QueueConnection) -> None:
+def test_a_connection_closed_by_the_server_is_made_again(
+    engine: Engine, connection: QueueConnection, caplog: pytest.LogCaptureFixture
+) -> None:
     if engine.dialect.name == "sqlite":
         pytest.skip("there is no server")
     connection.insert([row(1)])
@@ -259,6 +261,7 @@ def test_a_connection_closed_by_the_server_is_made_again(engine: Engine, connect
     connection.insert([row(2)])
     connection.delete([FIRST + 1])
     assert _ids(queue.load(engine, ALICE, 0, 10)) == [2]
+    assert caplog.records == []
 
 
 def test_each_call_is_committed_at_once(engine: Engine, connection: QueueConnection) -> None:

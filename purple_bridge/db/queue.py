@@ -143,6 +143,8 @@ class QueueConnection:
             cursor.execute(sql, values)
         except error_of_driver as error:
             lost = dialect.is_disconnect(error, cursor.connection, cursor)
+            if lost and self._connection is not None:
+                self._connection.invalidate(error)  # else the pool tries to roll back on it, and logs that it cannot
             raise DBAPIError.instance(
                 sql, None, error, error_of_driver, hide_parameters=True, connection_invalidated=lost, dialect=dialect
             ) from error
