@@ -279,13 +279,13 @@ def test_options_have_the_declared_type(text: str, value: object, purplectl: Pur
         (
             JABBER,
             "prot=1",
-            "auth_plain_in_clear, connect_server, connection_security, enabled, port, tls_name, tls_pin, typing",
+            "auth_plain_in_clear, connect_server, connection_security, enabled, port, public_servers, tls_name, tls_pin, typing",
         ),
         (JABBER, "port", "write NAME=VALUE"),
         (JABBER, "port=many", "takes a number"),
         (JABBER, "auth_plain_in_clear=perhaps", "takes true or false"),
         (JABBER, "connection_security=none", "is one of require_tls, opportunistic_tls"),
-        ("prpl-irc", "connect_server=x", "there are: enabled, port, tls_name, tls_pin, typing"),
+        ("prpl-irc", "connect_server=x", "there are: enabled, port, public_servers, tls_name, tls_pin, typing"),
     ],
 )
 def test_what_the_plugin_does_not_declare(protocol: str, option: str, error: str, purplectl: Purplectl) -> None:

@@ -47,7 +47,7 @@ REQUEST = b"<r xmlns='" + STREAM_MANAGEMENT + b"'/>"
 ANSWER = re.compile(rb"<a xmlns='%s' h='([0-9]+)'/>" % STREAM_MANAGEMENT)
 NOT_LIBPURPLES = b" "  # in front of an <a/>: white space between stanzas means nothing (RFC 6120 §4.6.1)
 # seconds; XEP-0198 §4: what was received may be collected for a while before it is acknowledged
-COLLECTING = 0.01
+COLLECTING = 0.002
 
 _P, _S = c_void_p, c_char_p
 _Text = CFUNCTYPE(None, _P, POINTER(_S), _P)

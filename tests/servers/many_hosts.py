@@ -31,6 +31,8 @@ class ManyHosts(Prosody):
         text = CONFIG.format(
             directory=self.directory,
             port=self.port,
+            host=self.host,
+            plain="false",
             domain=self.domain,
             ssl=SSL.format(certificate=first, key=first),
             tls_module='"tls";',
