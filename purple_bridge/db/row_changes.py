@@ -6,6 +6,7 @@ of each thousand ids, in one pass over the table; where the number is another on
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from functools import reduce
 
@@ -67,6 +68,7 @@ class RowChanges:
         if self._watch is None:
             self._watch = self._engine.connect()
             self._watch.detach()
+            weakref.finalize(self, self._watch.close)
         with self._watch.begin():
             return int(self._watch.exec_driver_sql("PRAGMA data_version").scalar_one())
 

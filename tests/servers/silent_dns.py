@@ -16,7 +16,11 @@ class SilentDns:
     def __init__(self, directory: Path) -> None:
         self.resolv_conf = directory / "resolv.conf"
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((ADDRESS, PORT))
+        try:
+            self._socket.bind((ADDRESS, PORT))
+        except OSError:
+            self._socket.close()
+            raise
         self.resolv_conf.write_text(f"nameserver {ADDRESS}\n")
 
     @property
