@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from purple_bridge import acknowledged
 from purple_bridge.acknowledged import SLOT, SLOTS, Acknowledged, file_of, left_behind
@@ -106,18 +108,38 @@ def _row(number: int) -> QueueRow:
 def url(tmp_path: Path) -> Iterator[str]:
     url = f"sqlite:///{tmp_path}/purple.db"
     create_all(url)
-    queue.insert(make_engine(url), [_row(number) for number in range(1, 7)])
+    with _engine(url) as engine:
+        queue.insert(engine, [_row(number) for number in range(1, 7)])
     yield url
+    while _STORES:
+        store = _STORES.pop()
+        store._queue.close()
+        store._engine.dispose()
+
+
+_STORES: list[Store] = []  # of the running test
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    """Its connections end with the block."""
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _store(url: str, state: Path) -> Store:
     store = Store(url, "purplemap", GatewayDomain("im.example.org"))
+    _STORES.append(store)
     store.acknowledged = Acknowledged(file_of(state, 1))
     return store
 
 
 def _ids(url: str) -> list[int]:
-    return [row.id for row in queue.rows(make_engine(url))]
+    with _engine(url) as engine:
+        return [row.id for row in queue.rows(engine)]
 
 
 def test_rows_of_marked_messages_go_together_and_then_their_marks(url: str, state: Path) -> None:
@@ -157,7 +179,7 @@ def test_while_rows_cannot_be_erased_none_is_read(url: str, state: Path) -> None
         run_until(lambda: len(read) > before, "the answer")
         return read[-1]
 
-    engine = make_engine(url)
+    engine = store._engine
     run(engine, "CREATE TRIGGER stays BEFORE DELETE ON purple_queue BEGIN SELECT RAISE(FAIL, 'no'); END")
     store.erase_message(1)
     assert load() is None
