@@ -279,8 +279,8 @@ def test_options_have_the_declared_type(text: str, value: object, purplectl: Pur
         (
             JABBER,
             "prot=1",
-            "auth_plain_in_clear, connect_server, connection_security, enabled, port, public_servers, tls_name, tls_pin, "
-            "typing",
+            "auth_plain_in_clear, connect_server, connection_security, enabled, port, public_servers, "
+            "tls_name, tls_pin, typing",
         ),
         (JABBER, "port", "write NAME=VALUE"),
         (JABBER, "port=many", "takes a number"),
