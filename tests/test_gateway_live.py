@@ -240,7 +240,7 @@ def _sent_to_phone(server: Gateway, phone: Phone, prosody: Prosody) -> Iterator[
 
     yield (secret := send())
     phone.wait_message(lambda message: secret in message.text)
-    yield (secret := send("{} " + "long " * 400))
+    yield (secret := send("long " * 400 + "{}"))  # at the end: the last part is there when it is
     phone.wait_message(lambda message: secret in message.text)
     yield send(f"{FROM_THE_NETWORK} {{}}")
     wait_until(lambda: "RuntimeError" in server.kamailio.log, 10, "the error")
