@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from sqlalchemy import Engine
 
@@ -19,7 +20,7 @@ from purple_bridge.db import contacts, presence_server
 from purple_bridge.db.account import Account as Row
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.mapping import Mapping
-from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES
+from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES, StoredDocument
 from purple_bridge.destinations import Route, contacts_of, routes
 from purple_bridge.errors import BadRequest, GatewayError
 from purple_bridge.ownership import account_digest, plugin_of
@@ -47,6 +48,14 @@ class Edit:
     alias: str = ""
     groups: tuple[str, ...] = ()
     removed: bool = False
+
+
+class Written(Enum):
+    """What came of writing the documents; ``UNREAD``: a phone has changed the list, which has to be read first."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    UNREAD = "unread"
 
 
 def listed_route(engine: Engine, found: Sequence[Route]) -> Route:
@@ -79,6 +88,7 @@ class ContactLists:
 
     def __init__(self, engine: Engine, mapping: Mapping, gateway: GatewayDomain) -> None:
         self._engine, self._mapping, self._gateway = engine, mapping, gateway
+        self._seen: dict[str, str] = {}  # ETag of the list when it was last read or written, by SipAddress.key
 
     def contacts_of(self, user: SipAddress) -> list[ContactOfUser]:
         """All IM contacts of the user, by account. Raises SQLAlchemyError, DatabaseUnavailable."""
@@ -105,26 +115,45 @@ class ContactLists:
         return ContactOfUser(row, listed, address)
 
     # ------------------------------------------------------------ towards the phones
-    def write(self, user: SipAddress) -> bool:
-        """Make the documents what the accounts' lists say; whether they changed. Raises as ``contacts_of``."""
-        if not self._rows(user):
-            return False
-        return any([self._write_list(user), self._write_service(user)])
+    def prepare(self, user: SipAddress) -> None:
+        """Somebody is about to read the documents: as ``write``, but never over a list that a phone has written."""
+        listed = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
+        if listed is None or listed.is_ours:
+            self.write(user)
 
-    def _write_list(self, user: SipAddress) -> bool:
+    def write(self, user: SipAddress, even_unread: bool = False) -> Written:
+        """Make the documents what the accounts' lists say. Raises as ``contacts_of``.
+
+        A list that a phone has written since this object read it last is left alone, unless ``even_unread``: what the
+        phone has changed would be gone before ``edits`` saw it.
+        """
+        if not self._rows(user):
+            return Written.UNCHANGED
+        listed = self._write_list(user, even_unread)
+        changed = self._write_service(user)
+        return Written.CHANGED if changed and listed is Written.UNCHANGED else listed
+
+    def _write_list(self, user: SipAddress, even_unread: bool) -> Written:
         doc_uri = presence_server.document_uri(LISTS, user)
         entries = _entries(self.contacts_of(user))
         ours = {entry.uri for entry in entries}
         for _ in range(TRIES):
             before = presence_server.load_document(self._engine, doc_uri)
+            if before and not even_unread and self._is_unread(user, before):
+                return Written.UNREAD
+            self._seen[user.key] = before.etag if before else ""
             merged = resource_lists.merge(
                 before.body if before else None, entries, lambda uri: uri in ours or self._is_contact(uri)
             )
             if before and merged == before.body:
-                return False
+                return Written.UNCHANGED
             if presence_server.replace_document(self._engine, user, RESOURCE_LISTS, doc_uri, merged, before):
-                return True
-        return False
+                return Written.CHANGED
+        return Written.UNCHANGED
+
+    def _is_unread(self, user: SipAddress, document: StoredDocument) -> bool:
+        """Where nothing was seen before, after a start, the accounts' lists count: they may have changed meanwhile."""
+        return not document.is_ours and self._seen.get(user.key, document.etag) != document.etag
 
     def _write_service(self, user: SipAddress) -> bool:
         """Not over one that a phone has written."""
@@ -153,6 +182,7 @@ class ContactLists:
         document = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
         if document is None:
             return []
+        self._seen[user.key] = document.etag
         known = {contact.address.uri: contact for contact in self.contacts_of(user)}
         written = resource_lists.read(document.body)
         added, changed, removed = resource_lists.diff(_entries(known.values()), written)

@@ -732,7 +732,7 @@ class PurpleFunctions:
         if not self._rows(user) or self._mapping is None:
             raise NoContact(f"{user.uri} has no IM account")
         lists = ContactLists(self._engine, self._mapping, self._settings.gateway)
-        self._in_database(lambda: lists.write(SipAddress(user.user.lower(), user.host)))
+        self._in_database(lambda: lists.prepare(SipAddress(user.user.lower(), user.host)))
 
     def _handle_xcap(self, auid: str, uri: str, method: str, conditional: int) -> None:
         user = _parsed(uri)

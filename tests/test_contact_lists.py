@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress
 from purple_bridge.bodies import resource_lists
 from purple_bridge.bodies.resource_lists import Entry
-from purple_bridge.contact_lists import LISTS, SERVICES, ContactLists, Edit, listed_route, service_of
+from purple_bridge.contact_lists import LISTS, SERVICES, ContactLists, Edit, Written, listed_route, service_of
 from purple_bridge.db import contacts, presence_server
 from purple_bridge.db.account import Account as Row
 from purple_bridge.db.contacts import ListedContact
@@ -61,7 +61,7 @@ class User:
         return [(one.account.ext_user, one.listed.contact, one.address.uri) for one in self.lists.contacts_of(ALICE)]
 
     def write(self) -> bool:
-        return self.lists.write(ALICE)
+        return self.lists.write(ALICE) is Written.CHANGED
 
     def document(self, auid: str = LISTS) -> bytes:
         stored = presence_server.load_document(self.engine, presence_server.document_uri(auid, ALICE))
@@ -197,7 +197,7 @@ def test_what_has_not_changed_is_not_written(user: User) -> None:
 
 def test_who_has_no_account_gets_no_documents(user: User) -> None:
     nobody = SipAddress.parse("sip:nobody@example.org")
-    assert not user.lists.write(nobody)
+    assert user.lists.write(nobody) is Written.UNCHANGED
     assert presence_server.load_document(user.engine, presence_server.document_uri(LISTS, nobody)) is None
 
 
@@ -265,8 +265,35 @@ def test_a_change_of_the_phone_at_the_same_moment_is_not_lost(user: User, monkey
 
     user.save(BOB)
     monkeypatch.setattr(presence_server, "load_document", interrupted)
+    assert user.lists.write(ALICE) is Written.UNREAD
+    assert [edit.removed for edit in user.edits()] == [True], "the phone did not know of Bob"
     assert user.write()
     assert {entry.uri for entry in user.entries()} == {GRANDMA, BOB_URI}
+
+
+def test_what_a_phone_has_written_is_read_before_it_is_written_over(user: User) -> None:
+    """The list may change in the network before the word of the phone's PUT has come."""
+    user.save(BOB, DAVE)
+    user.write()
+    user.put(_lists(""))
+    assert user.lists.write(ALICE) is Written.UNREAD
+    assert user.entries() == []
+    assert {edit.removed for edit in user.edits()} == {True}
+    assert user.write()
+    user.put(_lists(""), etag="another")
+    assert user.lists.write(ALICE, even_unread=True) is Written.CHANGED
+
+
+def test_who_subscribes_does_not_write_over_what_a_phone_has_written(user: User) -> None:
+    user.save(BOB)
+    user.lists.prepare(ALICE)
+    assert [entry.uri for entry in user.entries()] == [BOB_URI]
+    user.save(BOB, DAVE)
+    user.lists.prepare(ALICE)
+    assert {entry.uri for entry in user.entries()} == {BOB_URI, DAVE_URI}
+    user.put(_lists(""))
+    ContactLists(user.engine, Mapping(user.engine), GATEWAY).prepare(ALICE)
+    assert user.entries() == []
 
 
 # ---- what a phone changes

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.commands import ContactsChanged, EditContact, ListChanged, spec_of
-from purple_bridge.contact_lists import Edit
+from purple_bridge.contact_lists import Edit, Written
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.libpurple import glib
 from purple_bridge.ownership import account_digest
@@ -24,6 +24,7 @@ from purple_bridge.worker.store import Store
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.5  # a contact list that changes comes in several steps
+UNREAD_SECONDS = 2.0  # in which a worker hears from Kamailio's process that a phone has written a list
 
 Tell = Callable[[ContactsChanged | EditContact], None]
 
@@ -82,12 +83,14 @@ class Rosters:
     def contacts_changed(self, command: ContactsChanged) -> None:
         self._write(address_of(command.user))
 
-    def _write(self, user: SipAddress) -> None:
-        def written(changed: bool | None) -> None:
-            if changed:
+    def _write(self, user: SipAddress, even_unread: bool = False) -> None:
+        def written(outcome: Written | None) -> None:
+            if outcome is Written.CHANGED:
                 self._sip.refresh_list(user)
+            elif outcome is Written.UNREAD:
+                glib.add_timer(UNREAD_SECONDS, lambda: self._write(user, even_unread=True))
 
-        self._store.write_list(user, written)
+        self._store.write_list(user, even_unread, written)
 
     def list_changed(self, command: ListChanged) -> None:
         """A phone has read or written the list.

@@ -18,7 +18,7 @@ from purple_bridge import logs
 from purple_bridge.acknowledged import Acknowledged
 from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.bodies import pidf
-from purple_bridge.contact_lists import ContactLists, Edit, listed_route
+from purple_bridge.contact_lists import ContactLists, Edit, Written, listed_route
 from purple_bridge.db import contacts as contact_rows
 from purple_bridge.db import presence as presences
 from purple_bridge.db import presence_server, queue, silo
@@ -194,9 +194,9 @@ class Store:
         """Which of the accounts has the contact on its list."""
         self._run(lambda: listed_route(self._engine, found), done)
 
-    def write_list(self, user: SipAddress, done: Callable[[bool | None], None]) -> None:
-        """Make the user's documents what his accounts' lists say; ``done`` learns whether they changed."""
-        self._run(lambda: self._lists.write(user), done)
+    def write_list(self, user: SipAddress, even_unread: bool, done: Callable[[Written | None], None]) -> None:
+        """Make the user's documents what his accounts' lists say."""
+        self._run(lambda: self._lists.write(user, even_unread), done)
 
     def edited_list(self, user: SipAddress, done: Callable[[list[Edit] | None], None]) -> None:
         """What a phone has changed in the user's list, compared with the accounts' lists."""
