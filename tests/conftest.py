@@ -7,11 +7,12 @@ which starts slowly, gets another database for each.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from tests.databases import KINDS, empty_database, open_empty
 from tests.gateway import Gateway
 from tests.servers.mariadb import MariaDB
 from tests.servers.ngircd import Ngircd
@@ -20,8 +21,6 @@ from tests.servers.prosody import Prosody
 
 XMPP_USERS = {"alice": "secret", "bob": "secret", "carol": "secret", "dave": "secret"}
 SIP_USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
-
-_numbers = count(1)  # of databases
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +48,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mariadb", "postgres"])
+@pytest.fixture(params=KINDS)
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database of each kind in turn, without tables."""
+    with open_empty(request.param, request, tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def any_gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway on each database in turn."""
-    url = None
-    if request.param != "sqlite":
-        url = request.getfixturevalue(request.param).create_database(f"gateway_{next(_numbers)}")
-    with Gateway(tmp_path_factory.mktemp("gw"), db_url=url) as gateway:
+    directory = tmp_path_factory.mktemp("gw")
+    url = None if request.param == "sqlite" else empty_database(request.param, request, directory)
+    with Gateway(directory, db_url=url) as gateway:
         yield gateway
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
+from purple_bridge.db.engine import make_engine
 from purple_bridge.db.scripts import our_scripts
 from purple_bridge.db.tables import version
 
@@ -33,6 +34,21 @@ def empty_database(kind: str, request: pytest.FixtureRequest, directory: Path) -
     url = request.getfixturevalue(kind).create_database(f"db_test_{next(_numbers)}")
     assert isinstance(url, str)
     return url
+
+
+def empty_file(directory: Path) -> str:
+    """The URL of an SQLite file that exists and has no tables."""
+    path = directory / "kamailio.db"
+    path.touch()
+    return f"sqlite:///{path}"
+
+
+@contextmanager
+def open_empty(kind: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[Engine]:
+    """A database without tables, until the block ends."""
+    engine = make_engine(empty_file(directory) if kind == "sqlite" else empty_database(kind, request, directory))
+    yield engine
+    engine.dispose()
 
 
 def create_ours(engine: Engine, table: str = "purplemap") -> None:

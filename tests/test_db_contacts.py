@@ -10,10 +10,9 @@ from sqlalchemy import Engine, delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db.contacts import CHUNK, LONGEST_NAME, ListedContact, load, on_list, save
-from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import purple_contact
 from purple_bridge.ownership import account_digest
-from tests.databases import KINDS, create_ours, empty_database, run, statements_of
+from tests.databases import KINDS, create_ours, open_empty, run, statements_of
 
 ALICE = account_digest("prpl-jabber", "alice@xmpp.example").hex()
 CAROL = account_digest("prpl-jabber", "carol@xmpp.example").hex()
@@ -24,12 +23,9 @@ SMILE = "\N{SMILING FACE WITH SUNGLASSES}"
 
 @pytest.fixture(params=KINDS, scope="module")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    directory = tmp_path_factory.mktemp("contacts")
-    (directory / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, directory))
-    create_ours(engine)
-    yield engine
-    engine.dispose()
+    with open_empty(request.param, request, tmp_path_factory.mktemp("contacts")) as engine:
+        create_ours(engine)
+        yield engine
 
 
 @pytest.fixture

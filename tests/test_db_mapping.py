@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import CHUNK, PAGE, PAUSE, Account, DatabaseUnavailable, Mapping
 from purple_bridge.db.tables import purplemap_table
 from purple_bridge.errors import ConfigurationError
-from tests.databases import KINDS, create_old_table, create_ours, empty_database, run, statements_of
+from tests.databases import create_old_table, create_ours, open_empty, run, statements_of
 from tests.servers.base import Server
 
 TTL = 3.0
@@ -33,20 +33,11 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=KINDS)
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A database without tables."""
-    (tmp_path / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, tmp_path))
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture
-def engine(empty: Engine) -> Engine:
+def engine(any_database: Engine) -> Engine:
     """A database with the gateway's tables."""
-    create_ours(empty)
-    return empty
+    create_ours(any_database)
+    return any_database
 
 
 @pytest.fixture
@@ -186,15 +177,15 @@ def test_a_row_without_a_sip_address_is_listed_with_its_error(engine: Engine, ma
     assert "sip_user" in account.error
 
 
-def test_a_table_of_the_old_module(empty: Engine) -> None:
-    with empty.begin() as connection:
+def test_a_table_of_the_old_module(any_database: Engine) -> None:
+    with any_database.begin() as connection:
         create_old_table(connection)
     run(
-        empty,
+        any_database,
         "INSERT INTO purplemap (sip_user, ext_user, ext_prot, ext_pass) "
         "VALUES ('sip:alice@domain', 'alice@gmail.com', 'gtalk', 'password')",
     )
-    mapping = Mapping(empty)
+    mapping = Mapping(any_database)
     (account,) = mapping.accounts_of("alice@domain")
     assert (account.protocol, account.password, account.options) == ("gtalk", "password", ())
     assert mapping.owners_of("gtalk", "alice@gmail.com") == (account,)
@@ -381,12 +372,12 @@ def test_a_dead_database_is_not_asked_every_time(engine: Engine, mapping: Mappin
         assert mapping.accounts_of("alice@example.org") == ()
 
 
-def test_a_table_that_comes_later(empty: Engine, clock: Clock) -> None:
-    mapping = Mapping(empty, clock=clock)
+def test_a_table_that_comes_later(any_database: Engine, clock: Clock) -> None:
+    mapping = Mapping(any_database, clock=clock)
     with pytest.raises(DatabaseUnavailable):
         mapping.accounts_of("alice@example.org")
-    create_ours(empty)
-    _add(empty, "sip:alice@example.org", "alice@x", ext_options='{"port": 1}')
+    create_ours(any_database)
+    _add(any_database, "sip:alice@example.org", "alice@x", ext_options='{"port": 1}')
     clock.now += PAUSE
     (account,) = mapping.accounts_of("alice@example.org")
     assert account.options == (("port", 1),)
@@ -396,23 +387,22 @@ def test_a_table_that_comes_later(empty: Engine, clock: Clock) -> None:
 def test_a_server_that_comes_back(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     server = request.getfixturevalue(kind)
     assert isinstance(server, Server)
-    engine = make_engine(empty_database(kind, request, tmp_path))
-    create_ours(engine)
-    _add(engine, "sip:alice@example.org", "alice@x")
-    clock = Clock()
-    mapping = Mapping(engine, clock=clock)
-    known = mapping.accounts_of("alice@example.org")
-    server.stop()
-    try:
+    with open_empty(kind, request, tmp_path) as engine:
+        create_ours(engine)
+        _add(engine, "sip:alice@example.org", "alice@x")
+        clock = Clock()
+        mapping = Mapping(engine, clock=clock)
+        known = mapping.accounts_of("alice@example.org")
+        server.stop()
+        try:
+            clock.now += 100
+            assert mapping.accounts_of("alice@example.org") == known
+            with pytest.raises(DatabaseUnavailable):
+                mapping.accounts_of("bob@example.org")
+        finally:
+            server.start()
         clock.now += 100
-        assert mapping.accounts_of("alice@example.org") == known
-        with pytest.raises(DatabaseUnavailable):
-            mapping.accounts_of("bob@example.org")
-    finally:
-        server.start()
-    clock.now += 100
-    assert mapping.accounts_of("bob@example.org") == ()
-    engine.dispose()
+        assert mapping.accounts_of("bob@example.org") == ()
 
 
 def test_a_bad_table_name(tmp_path: Path) -> None:

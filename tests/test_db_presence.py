@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
-from purple_bridge.db.engine import make_engine
 from purple_bridge.db.presence import (
     WantedPresence,
     delete_expired_presences,
@@ -17,19 +13,16 @@ from purple_bridge.db.presence import (
     presences_of,
     save_presence,
 )
-from tests.databases import KINDS, create_ours, empty_database
+from tests.databases import create_ours
 
 NOW = 4_000_000_000  # after 2038: more than 32 bits with a sign
 STATUS = '{"show": "away", "note": "zurück um 5 \N{SMILING FACE WITH SUNGLASSES} %s \'"}'
 
 
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    (tmp_path / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, tmp_path))
-    create_ours(engine)
-    yield engine
-    engine.dispose()
+@pytest.fixture
+def engine(any_database: Engine) -> Engine:
+    create_ours(any_database)
+    return any_database
 
 
 def test_what_is_saved_is_loaded(engine: Engine) -> None:

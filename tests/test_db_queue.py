@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from purple_bridge.db import queue
-from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import Backlog, QueueConnection, QueueRow
 from purple_bridge.ownership import account_digest
-from tests.databases import KINDS, create_ours, empty_database, run, statements_of
+from tests.databases import create_ours, run, statements_of
 
 NOW = 4_000_000_000  # after 2038: more than 32 bits with a sign
 FIRST = 1 << 62  # an id of 63 bits
@@ -30,13 +28,10 @@ KILL = {
 }
 
 
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    (tmp_path / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, tmp_path))
-    create_ours(engine)
-    yield engine
-    engine.dispose()
+@pytest.fixture
+def engine(any_database: Engine) -> Engine:
+    create_ours(any_database)
+    return any_database
 
 
 @pytest.fixture

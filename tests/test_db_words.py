@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from purple_bridge.db.engine import make_engine
 from purple_bridge.db.words import in_words
-from tests.databases import KINDS, empty_database, run
+from tests.databases import run
 
 SECRET = "what only bob may read"
 
 
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    (tmp_path / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, tmp_path))
+@pytest.fixture
+def engine(any_database: Engine) -> Engine:
     run(
-        engine,
+        any_database,
         "CREATE TABLE words (id INTEGER PRIMARY KEY, body VARCHAR(40) NOT NULL UNIQUE, other VARCHAR(40) NOT NULL)",
         f"INSERT INTO words VALUES (1, '{SECRET}', '{SECRET}')",
     )
-    yield engine
-    engine.dispose()
+    return any_database
 
 
 def _refusal(engine: Engine, statement: str) -> str:
