@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from purple_bridge.cli.main import cli
+from tests.purplectl import COMMAND, on_terminal, run_purplectl
 
 # what prints neither data nor a result
 WITHOUT_JSON = {"run", "completion"}
@@ -33,36 +32,6 @@ def commands(group: click.Group = cli, names: tuple[str, ...] = ()) -> Iterator[
 
 
 ALL = dict(commands())
-
-
-def process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command."""
-    return subprocess.run(
-        [sys.executable, "-c", "from purple_bridge.cli.main import main; main()", *arguments],
-        input=stdin,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def on_terminal(*arguments: str, **environment: str) -> bytes:
-    """What the real command writes to a terminal of 80 columns."""
-    command = [sys.executable, "-c", "from purple_bridge.cli.main import main; main()", *arguments]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(sys.executable, command, os.environ | {"COLUMNS": "80", "TERM": "xterm"} | environment)
-    written = b""
-    try:
-        while chunk := os.read(terminal, 65536):
-            written += chunk
-    except OSError:  # the end: Linux answers EIO on a terminal whose other side is closed
-        pass
-    os.waitpid(pid, 0)
-    os.close(terminal)
-    return written
 
 
 def test_the_walk_sees_groups_and_commands() -> None:
@@ -98,7 +67,7 @@ def test_help_is_shown_and_fits_on_a_screen(name: str) -> None:
 
 def test_what_is_no_command_says_so_on_one_line() -> None:
     for arguments in (["nonsense"], ["account"], ["account", "nonsense"], ["user", "list", "--nonsense"]):
-        done = process(*arguments)
+        done = run_purplectl(*arguments)
         assert done.returncode == 2, arguments
         assert done.stdout == ""
         if arguments != ["account"]:  # a group alone shows its help
@@ -106,13 +75,13 @@ def test_what_is_no_command_says_so_on_one_line() -> None:
 
 
 def test_a_file_that_cannot_be_written_is_one_line() -> None:
-    done = process("export", "/does/not/exist/rows.csv", PURPLE_DB_URL="sqlite:////does/not/exist.db")
+    done = run_purplectl("export", "/does/not/exist/rows.csv", PURPLE_DB_URL="sqlite:////does/not/exist.db")
     assert done.returncode == 1
     assert done.stderr == "purplectl: /does/not/exist/rows.csv cannot be made: No such file or directory\n"
 
 
 def test_whoever_reads_no_further_sees_no_error(tmp_path: Path) -> None:
-    script = f"{sys.executable} -c 'from purple_bridge.cli.main import main; main()' protocols --json | head -c 1"
+    script = f"{shlex.join(COMMAND)} protocols --json | head -c 1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[", "")
 
@@ -122,7 +91,7 @@ def test_whoever_reads_no_further_sees_no_error(tmp_path: Path) -> None:
 
 def test_colours_are_for_terminals_that_want_them() -> None:
     coloured = re.compile(rb"\x1b\[[0-9;]*3[0-9]m")
-    assert b"\x1b" not in process("protocols", "prpl-irc").stdout.encode()
+    assert b"\x1b" not in run_purplectl("protocols", "prpl-irc").stdout.encode()
     assert b"\x1b[1m" in on_terminal("protocols", "prpl-irc")
     assert not coloured.search(on_terminal("protocols", "prpl-irc", NO_COLOR="1"))
     assert b"\x1b" not in on_terminal("protocols", "prpl-irc", TERM="dumb")
@@ -138,9 +107,9 @@ def test_protocols_fits_into_80_columns() -> None:
 
 
 def test_protocols_for_programs() -> None:
-    lines = [line.split("\t") for line in process("protocols", "prpl-jabber").stdout.splitlines()]
+    lines = [line.split("\t") for line in run_purplectl("protocols", "prpl-jabber").stdout.splitlines()]
     assert ["prpl-jabber", "port", "number", "5222", "Connect port"] in lines
     assert ["*", "typing", "true | false", "true", "Typing notices, both ways"] in lines
-    missing = process("protocols", "prpl-nothing")
+    missing = run_purplectl("protocols", "prpl-nothing")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "purplectl protocols" in missing.stderr

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from purple_bridge.cli.main import cli
-from tests.test_cli_provision import JABBER, Purplectl
+from tests.command_line import JABBER, Purplectl
 
 ALICE, BOB = "sip:alice@example.org", "sip:bob@example.org"
 

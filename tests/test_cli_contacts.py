@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import Engine, insert
 
-from purple_bridge.cli.main import cli
 from purple_bridge.db import contacts
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import purplemap_table
 from purple_bridge.ownership import account_digest
-from tests.databases import create_ours, run
+from tests.command_line import Purplectl
+from tests.databases import create_ours, empty_file, run
 
 ALICE, XMPP, IRC = "sip:alice@example.org", "alice@xmpp.example", "alice@irc.example"
 BOB = ListedContact("bob@xmpp.example", "Bob, \N{SMILING FACE WITH SUNGLASSES}", ("Friends", "Büro"), "both")
@@ -30,22 +29,15 @@ LINES = [
 ]
 
 
-class Purplectl:
-    """The command line on one database and one state directory."""
+class Contacts(Purplectl):
+    """``purplectl contacts`` on one database and one state directory."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.environment = {
-            "PURPLE_DB_URL": f"sqlite:///{directory / 'kamailio.db'}",
-            "PURPLE_STATE_DIR": str(directory),
-        }
+        super().__init__(empty_file(directory), directory, "contacts")
 
-    def __call__(self, *arguments: str) -> Result:
-        return CliRunner().invoke(cli, ["contacts", *arguments], env=self.environment)
-
-    def done(self, *arguments: str) -> str:
+    def done(self, *arguments: str, stdin: str = "") -> str:
         """What it prints where it has to succeed."""
-        result = self(*arguments)
+        result = self(*arguments, stdin=stdin)
         assert result.exit_code == 0, result.output
         assert result.stderr == ""
         return result.stdout
@@ -58,9 +50,8 @@ class Purplectl:
 
 
 @pytest.fixture
-def purplectl(tmp_path: Path) -> Purplectl:
-    (tmp_path / "kamailio.db").touch()
-    return Purplectl(tmp_path)
+def purplectl(tmp_path: Path) -> Contacts:
+    return Contacts(tmp_path)
 
 
 def _map(engine: Engine, sip_user: str, ext_user: str, protocol: str, table: str = "purplemap") -> None:
@@ -70,9 +61,9 @@ def _map(engine: Engine, sip_user: str, ext_user: str, protocol: str, table: str
 
 
 @pytest.fixture
-def engine(purplectl: Purplectl) -> Iterator[Engine]:
+def engine(purplectl: Contacts) -> Iterator[Engine]:
     """Alice has two accounts; Dave, on the list of one of them, is a SIP user; Carol's list is her own."""
-    engine = make_engine(purplectl.environment["PURPLE_DB_URL"])
+    engine = make_engine(purplectl.url)
     create_ours(engine)
     _map(engine, ALICE, XMPP, "prpl-jabber")
     _map(engine, ALICE, IRC, "prpl-irc")
@@ -89,12 +80,12 @@ def engine(purplectl: Purplectl) -> Iterator[Engine]:
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_table_is_for_people(purplectl: Purplectl) -> None:
+def test_the_table_is_for_people(purplectl: Contacts) -> None:
     assert purplectl.lines(ALICE) == LINES
 
 
 @pytest.mark.usefixtures("engine")
-def test_json_is_for_programs(purplectl: Purplectl) -> None:
+def test_json_is_for_programs(purplectl: Contacts) -> None:
     entries: list[dict[str, Any]] = json.loads(purplectl.done(ALICE, "--json"))
     assert entries[0] == {
         "address": "sip:bob*xmpp.example@xmpp.im.example.org",
@@ -114,23 +105,23 @@ def test_json_is_for_programs(purplectl: Purplectl) -> None:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("user", ["sip:ALICE@Example.org", "sips:alice@example.org", "sip:al%69ce@example.org;x=y"])
-def test_any_spelling_of_the_user(purplectl: Purplectl, user: str) -> None:
+def test_any_spelling_of_the_user(purplectl: Contacts, user: str) -> None:
     assert purplectl.lines(user) == LINES
 
 
 @pytest.mark.usefixtures("engine")
-def test_nothing_secret_is_shown(purplectl: Purplectl) -> None:
+def test_nothing_secret_is_shown(purplectl: Contacts) -> None:
     assert "secret" not in purplectl.done(ALICE) + purplectl.done(ALICE, "--json")
 
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("user", ["sip:nobody@example.org", "sip:alice@example.com"])
-def test_an_unknown_user_has_no_contacts(purplectl: Purplectl, user: str) -> None:
+def test_an_unknown_user_has_no_contacts(purplectl: Contacts, user: str) -> None:
     assert purplectl.done(user) == ""
     assert json.loads(purplectl.done(user, "--json")) == []
 
 
-def test_a_name_is_no_markup(purplectl: Purplectl, engine: Engine) -> None:
+def test_a_name_is_no_markup(purplectl: Contacts, engine: Engine) -> None:
     contacts.save(engine, account_digest("prpl-irc", IRC).hex(), [ListedContact("[bold]", "[red]x[/]", ("[b]",), "to")])
     row = purplectl.lines(ALICE)[2]
     assert row[0] == "sip:%5Bbold%5D@irc.im.example.org"
@@ -138,7 +129,7 @@ def test_a_name_is_no_markup(purplectl: Purplectl, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("alias", ["Bob\nx\ty", "Bob\x1bc", "Bob\x9b2J"])
-def test_a_name_makes_no_line_of_its_own_and_moves_no_cursor(purplectl: Purplectl, engine: Engine, alias: str) -> None:
+def test_a_name_makes_no_line_of_its_own_and_moves_no_cursor(purplectl: Contacts, engine: Engine, alias: str) -> None:
     """Whoever is on the list may have chosen it."""
     contacts.save(engine, account_digest("prpl-irc", IRC).hex(), [ListedContact("erin", alias, (alias,), "to")])
     rows = purplectl.lines(ALICE)
@@ -150,10 +141,10 @@ def test_a_name_makes_no_line_of_its_own_and_moves_no_cursor(purplectl: Purplect
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_gateways_domain_comes_from_what_the_launcher_wrote(purplectl: Purplectl) -> None:
+def test_the_gateways_domain_comes_from_what_the_launcher_wrote(purplectl: Contacts) -> None:
     assert purplectl.addresses()[0] == "sip:bob*xmpp.example@xmpp.im.example.org", "else it is the user's im domain"
     settings = {"gateway_domain": "gw.example.net"}
-    (purplectl.directory / "settings.json").write_text(json.dumps(settings))
+    (purplectl.state_dir / "settings.json").write_text(json.dumps(settings))
     assert purplectl.addresses() == [
         "sip:bob*xmpp.example@xmpp.gw.example.net",
         "sip:dave@example.org",
@@ -162,14 +153,14 @@ def test_the_gateways_domain_comes_from_what_the_launcher_wrote(purplectl: Purpl
 
 
 @pytest.mark.usefixtures("engine")
-def test_the_gateways_domain_may_come_from_the_configuration(purplectl: Purplectl) -> None:
-    config = purplectl.directory / "kamailio.cfg"
+def test_the_gateways_domain_may_come_from_the_configuration(purplectl: Contacts) -> None:
+    config = purplectl.state_dir / "kamailio.cfg"
     config.write_text('purple.gateway_domain = "gw.example.com" desc "x"\n')
     entries = json.loads(purplectl.done(ALICE, "--json", "--config", str(config)))
     assert entries[0]["address"] == "sip:bob*xmpp.example@xmpp.gw.example.com"
 
 
-def test_another_mapping_table(purplectl: Purplectl, engine: Engine) -> None:
+def test_another_mapping_table(purplectl: Contacts, engine: Engine) -> None:
     run(engine, "CREATE TABLE people AS SELECT * FROM purplemap WHERE ext_prot = 'prpl-irc'")
     assert purplectl.lines(ALICE, "--table", "people") == LINES[2:]
 
@@ -178,22 +169,22 @@ def test_another_mapping_table(purplectl: Purplectl, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("user", ["alice", "sip:example.org", "sip:a b@example.org", ""])
-def test_what_is_no_user(purplectl: Purplectl, user: str) -> None:
+def test_what_is_no_user(purplectl: Contacts, user: str) -> None:
     result = purplectl(user)
     assert result.exit_code == 2
     assert result.stdout == ""
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_bad_domain_is_named(purplectl: Purplectl) -> None:
-    (purplectl.directory / "settings.json").write_text(json.dumps({"gateway_domain": "192.0.2.1:5060"}))
+def test_a_bad_domain_is_named(purplectl: Contacts) -> None:
+    (purplectl.state_dir / "settings.json").write_text(json.dumps({"gateway_domain": "192.0.2.1:5060"}))
     result = purplectl(ALICE)
     assert result.exit_code == 1
     assert "gateway_domain" in f"{result.exception}"
 
 
 @pytest.mark.parametrize("table", ["purple_contact", "purplemap"])
-def test_a_database_without_the_table(purplectl: Purplectl, engine: Engine, table: str) -> None:
+def test_a_database_without_the_table(purplectl: Contacts, engine: Engine, table: str) -> None:
     run(engine, f"DROP TABLE {table}")
     result = purplectl(ALICE)
     assert result.exit_code == 1

@@ -17,8 +17,8 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.passwords import OTHER_KEY, OTHER_ROW, Passwords
 from purple_bridge.db.tables import purplemap_table
-from tests.databases import KINDS, create_old_table, create_ours, empty_database
-from tests.test_cli_provision import Purplectl
+from tests.command_line import Purplectl
+from tests.databases import KINDS, create_old_table, create_ours, empty_database, empty_file
 
 JABBER = "prpl-jabber"
 ALICE, BOB = "sip:alice@example.org", "sip:bob@example.org"
@@ -63,9 +63,7 @@ class Database:
 
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = empty_database(request.param, request, tmp_path)
-    if request.param == "sqlite":
-        (tmp_path / "kamailio.db").touch()
+    url = empty_file(tmp_path) if request.param == "sqlite" else empty_database(request.param, request, tmp_path)
     database = Database(url, tmp_path)
     create_ours(database.engine)
     for name, stored in (("alice@x", "one"), ("bob@x", "enc:0:enc:1:two"), ("carol@x", None)):
@@ -77,8 +75,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Database]:
     """On SQLite, empty, with a key."""
-    (tmp_path / "kamailio.db").touch()
-    database = Database(f"sqlite:///{tmp_path / 'kamailio.db'}", tmp_path)
+    database = Database(empty_file(tmp_path), tmp_path)
     create_ours(database.engine)
     database.run("key", "create")
     yield database

@@ -7,71 +7,25 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from sqlalchemy import Engine, select
 
-from purple_bridge.cli.account_arguments import ProtocolSource
 from purple_bridge.cli.main import cli
 from purple_bridge.cli.options import Given, default_state_dir, resolve
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.tables import subscriber
 from purple_bridge.errors import ConfigurationError
-from purple_bridge.libpurple.plugins import Option, Protocol
+from tests.command_line import JABBER, Purplectl
 from tests.databases import KINDS, create_old_table, empty_database
+from tests.purplectl import COMMAND, run_purplectl
 from tests.waiting import wait_until
 
 ALICE = "sip:alice@example.org"
-JABBER = "prpl-jabber"
-PROTOCOLS = (
-    Protocol(
-        JABBER,
-        "XMPP",
-        "",
-        (
-            Option("port", "Port", "int", 5222),
-            Option("auth_plain_in_clear", "Plain text", "bool", False),
-            Option("connect_server", "Server", "string", ""),
-            Option("connection_security", "Security", "list", "require_tls", ("require_tls", "opportunistic_tls")),
-        ),
-    ),
-    Protocol("prpl-irc", "IRC", "", (Option("port", "Port", "int", 6667),)),
-)
-
-
-class Purplectl:
-    """The command line on one database, in this process, with the protocols above."""
-
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self.url = url
-        self._environment = {"PURPLE_DB_URL": url, "PURPLE_STATE_DIR": str(state_dir)}
-
-    def __call__(self, *arguments: str, stdin: str = "") -> Result:
-        source = ProtocolSource(lambda _allowed: PROTOCOLS)
-        return CliRunner().invoke(cli, arguments, input=stdin, obj=source, env=self._environment)
-
-    def done(self, *arguments: str, stdin: str = "") -> str:
-        """What a command prints that has to succeed."""
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def fails(self, code: int, *arguments: str, stdin: str = "") -> str:
-        """What a command prints that has to fail with this exit code; nothing of it on stdout."""
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == code, result.output
-        assert result.stdout == ""
-        return result.stderr
-
-    def accounts(self) -> list[dict[str, object]]:
-        listed = json.loads(self.done("account", "list", "--json"))
-        assert isinstance(listed, list)
-        return listed
 
 
 @pytest.fixture
@@ -87,19 +41,6 @@ def engine(purplectl: Purplectl) -> Iterator[Engine]:
     engine = make_engine(purplectl.url)
     yield engine
     engine.dispose()
-
-
-def _process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command: error boundary, exit code, libpurple."""
-    return subprocess.run(
-        [sys.executable, "-c", "from purple_bridge.cli.main import main; main()", *arguments],
-        input=stdin,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -223,11 +164,10 @@ def test_where_no_password_comes_from(options: list[str], stdin: str, error: str
 
 def test_a_prompt_on_a_terminal_shows_no_password(purplectl: Purplectl, tmp_path: Path, engine: Engine) -> None:
     """On a pseudo-terminal: asked twice, echoed never."""
-    script = "from purple_bridge.cli.main import main; main()"
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ |= {"PURPLE_DB_URL": purplectl.url, "PURPLE_STATE_DIR": str(tmp_path)}
-        os.execv(sys.executable, [sys.executable, "-c", script, "user", "add", ALICE])
+        os.execv(COMMAND[0], [*COMMAND, "user", "add", ALICE])
     seen = bytearray()
 
     def asks(prompts: int) -> bool:
@@ -368,23 +308,23 @@ def test_options_on_a_table_of_the_old_module(tmp_path: Path) -> None:
 
 def test_options_are_checked_against_libpurple(purplectl: Purplectl) -> None:
     add = ("account", "add", ALICE, JABBER, "alice@x", "--no-password", "--db-url", purplectl.url)
-    done = _process(*add, "--option", "connection_security=require_tls", "--option", "port=5223")
+    done = run_purplectl(*add, "--option", "connection_security=require_tls", "--option", "port=5223")
     assert (done.returncode, done.stderr) == (0, "")
     assert purplectl.accounts()[0]["options"] == {"connection_security": "require_tls", "port": 5223}
-    refused = _process(*add, "--option", "prot=1")
+    refused = run_purplectl(*add, "--option", "prot=1")
     assert refused.returncode == 2
     assert "connection_security" in _one_line(refused)
 
 
 def test_errors_are_one_line_without_the_password(tmp_path: Path) -> None:
-    missing = _process("user", "list", PURPLE_DB_URL=f"sqlite:///{tmp_path / 'missing.db'}")
+    missing = run_purplectl("user", "list", PURPLE_DB_URL=f"sqlite:///{tmp_path / 'missing.db'}")
     assert missing.returncode == 1
     assert "purplectl db create" in _one_line(missing)
-    unreachable = _process("account", "list", PURPLE_DB_URL="mysql://kamailio:verysecret@127.0.0.1:1/kamailio")
+    unreachable = run_purplectl("account", "list", PURPLE_DB_URL="mysql://kamailio:verysecret@127.0.0.1:1/kamailio")
     assert unreachable.returncode == 1
     assert "mysql://kamailio:***@127.0.0.1:1/kamailio" in _one_line(unreachable)
     assert "verysecret" not in unreachable.stderr
-    unreadable = _process("db", "create", PURPLE_DB_URL="oracle://u:verysecret@h/d")
+    unreadable = run_purplectl("db", "create", PURPLE_DB_URL="oracle://u:verysecret@h/d")
     assert unreadable.returncode == 1
     assert "purple.db_url" in _one_line(unreadable)
     assert "verysecret" not in unreadable.stderr

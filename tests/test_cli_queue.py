@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
-from purple_bridge.cli.main import cli
 from purple_bridge.cli.queue import IDS_PER_QUESTION, _duration
 from purple_bridge.commands import ident_of
 from purple_bridge.db import queue
@@ -25,8 +22,10 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.libpurple import glib
 from purple_bridge.worker.control import ControlServer, socket_path
-from tests.databases import create_ours, run
+from tests.command_line import Purplectl
+from tests.databases import create_ours, empty_file, run
 from tests.loops import run_until
+from tests.purplectl import COMMAND
 
 FIRST = 1_700_000_000_000_000 << 10  # as many digits as an id has: more than a float keeps
 MESSAGE = {"type": "message", "text": "Grüße \x1b[2J\x9b2J", "new_field": [1, {"a": None}]}
@@ -55,26 +54,14 @@ def row(number: int, **changes: Any) -> QueueRow:
     return replace(plain, **changes)
 
 
-class Purplectl:
-    """The command line on one database and one state directory."""
+class Queue(Purplectl):
+    """``purplectl queue`` on one database and one state directory."""
 
     def __init__(self, directory: Path) -> None:
-        self.state_dir = directory
-        self.environment = {
-            "PURPLE_DB_URL": f"sqlite:///{directory / 'kamailio.db'}",
-            "PURPLE_STATE_DIR": str(directory),
-        }
-
-    def __call__(self, *arguments: str, stdin: str = "") -> Result:
-        return CliRunner().invoke(cli, ["queue", *arguments], input=stdin, env=self.environment)
-
-    def done(self, *arguments: str, stdin: str = "") -> str:
-        """What a command prints that has to succeed."""
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == 0, result.output
-        return result.stdout
+        super().__init__(empty_file(directory), directory, "queue")
 
     def fails(self, code: int, *arguments: str, stdin: str = "") -> str:
+        """What it prints on stderr; on stdout there is what was done before."""
         result = self(*arguments, stdin=stdin)
         assert result.exit_code == code, result.output
         return result.stderr
@@ -84,9 +71,8 @@ class Purplectl:
 
     def process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The real command, while the loop of the workers runs."""
-        script = "from purple_bridge.cli.main import main; main()"
         with subprocess.Popen(
-            [sys.executable, "-c", script, "queue", *arguments],
+            [*COMMAND, "queue", *arguments],
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -99,15 +85,14 @@ class Purplectl:
 
 
 @pytest.fixture
-def purplectl(tmp_path: Path) -> Purplectl:
-    (tmp_path / "kamailio.db").touch()
-    return Purplectl(tmp_path)
+def purplectl(tmp_path: Path) -> Queue:
+    return Queue(tmp_path)
 
 
 @pytest.fixture
-def engine(purplectl: Purplectl) -> Iterator[Engine]:
+def engine(purplectl: Queue) -> Iterator[Engine]:
     """With three messages that wait and one that is set aside."""
-    engine = make_engine(purplectl.environment["PURPLE_DB_URL"])
+    engine = make_engine(purplectl.url)
     create_ours(engine)
     queue.insert(engine, [row(1), row(2, crashes=2, held=1), row(3, ext_user="Carol@example.org"), row(4, crashes=1)])
     yield engine
@@ -147,7 +132,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 @pytest.mark.usefixtures("engine")
-def test_list_is_for_people_and_has_no_text(purplectl: Purplectl) -> None:
+def test_list_is_for_people_and_has_no_text(purplectl: Queue) -> None:
     lines = [line.split("\t") for line in purplectl.done("list").splitlines()]
     assert [line[0] for line in lines] == [str(FIRST + number) for number in (1, 2, 3, 4)]
     assert lines[0][1:] == [
@@ -166,7 +151,7 @@ def test_list_is_for_people_and_has_no_text(purplectl: Purplectl) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_list_of_some(purplectl: Purplectl) -> None:
+def test_list_of_some(purplectl: Queue) -> None:
     assert purplectl.listed() == [1, 2, 3, 4]
     assert purplectl.listed("--held") == [2]
     assert purplectl.listed("--waiting") == [1, 3, 4]
@@ -174,7 +159,7 @@ def test_list_of_some(purplectl: Purplectl) -> None:
     assert purplectl.listed("--held", "--account", "carol@example.org") == []
 
 
-def test_list_as_json(purplectl: Purplectl, engine: Engine) -> None:
+def test_list_as_json(purplectl: Queue, engine: Engine) -> None:
     stored = queue.get(engine, FIRST + 2)
     assert stored
     assert json.loads(purplectl.done("list", "--json", "--held")) == [
@@ -196,14 +181,14 @@ def test_list_as_json(purplectl: Purplectl, engine: Engine) -> None:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("written", [str(FIRST + 1), ident_of(FIRST + 1), ident_of(FIRST + 1).upper()])
-def test_show_by_either_id(purplectl: Purplectl, written: str) -> None:
+def test_show_by_either_id(purplectl: Queue, written: str) -> None:
     shown = json.loads(purplectl.done("show", written, "--json"))
     assert shown["id"] == str(FIRST + 1)
     assert shown["message"] == MESSAGE
 
 
 @pytest.mark.usefixtures("engine")
-def test_show_on_a_terminal_has_no_commands_for_it(purplectl: Purplectl) -> None:
+def test_show_on_a_terminal_has_no_commands_for_it(purplectl: Queue) -> None:
     shown = purplectl.done("show", str(FIRST + 1))
     assert "Grüße" in shown
     assert '"new_field"' in shown
@@ -211,14 +196,14 @@ def test_show_on_a_terminal_has_no_commands_for_it(purplectl: Purplectl) -> None
     assert not {"\x1b", "\x9b"} & set(shown)
 
 
-def test_show_of_what_is_no_json(purplectl: Purplectl, engine: Engine) -> None:
+def test_show_of_what_is_no_json(purplectl: Queue, engine: Engine) -> None:
     queue.insert(engine, [row(9, message=b"\xff\x00 text")])
     assert "text" in purplectl.done("show", str(FIRST + 9))
     assert json.loads(purplectl.done("show", str(FIRST + 9), "--json"))["message"] == "\ufffd\0 text"
 
 
 @pytest.mark.usefixtures("engine")
-def test_show_of_what_is_not_there(purplectl: Purplectl) -> None:
+def test_show_of_what_is_not_there(purplectl: Queue) -> None:
     assert "not in the queue: 7 " in purplectl.fails(1, "show", "7")
 
 
@@ -226,7 +211,7 @@ def test_show_of_what_is_not_there(purplectl: Purplectl) -> None:
 @pytest.mark.parametrize(
     "written", ["", "x1", "-1", "p", "p-1", "p_1", "1.5", str(1 << 63), "pzzzzzzzzzzzzz", "\u0661"]
 )
-def test_what_is_no_id(purplectl: Purplectl, written: str) -> None:
+def test_what_is_no_id(purplectl: Queue, written: str) -> None:
     assert "Usage" in purplectl.fails(2, "show", "--", written)
 
 
@@ -238,13 +223,13 @@ def test_durations() -> None:
 # --- retry and drop ---------------------------------------------------------------------------------------
 
 
-def test_retry_of_one(purplectl: Purplectl, engine: Engine) -> None:
+def test_retry_of_one(purplectl: Queue, engine: Engine) -> None:
     assert purplectl.done("retry", ident_of(FIRST + 2)) == "1 message to be sent again\n"
     assert queue.get(engine, FIRST + 2) == replace(queue.load(engine, "0123456789abcdef", FIRST + 1, 1)[0], crashes=0)
     assert purplectl.listed("--held") == []
 
 
-def test_retry_of_all_is_all_that_are_set_aside(purplectl: Purplectl, engine: Engine) -> None:
+def test_retry_of_all_is_all_that_are_set_aside(purplectl: Queue, engine: Engine) -> None:
     queue.insert(engine, [row(5, crashes=2, held=1)])
     assert purplectl.done("retry", "--all") == "2 messages to be sent again\n"
     assert purplectl.listed("--waiting") == [1, 2, 3, 4, 5]
@@ -253,7 +238,7 @@ def test_retry_of_all_is_all_that_are_set_aside(purplectl: Purplectl, engine: En
 
 
 @pytest.mark.usefixtures("engine")
-def test_drop_asks_first(purplectl: Purplectl) -> None:
+def test_drop_asks_first(purplectl: Queue) -> None:
     assert "nothing was dropped" in purplectl.fails(1, "drop", "--all", stdin="n\n")
     assert "Drop 4 messages for good?" in purplectl.fails(1, "drop", "--all", stdin="")
     assert purplectl.listed() == [1, 2, 3, 4]
@@ -262,7 +247,7 @@ def test_drop_asks_first(purplectl: Purplectl) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_drop_of_all(purplectl: Purplectl) -> None:
+def test_drop_of_all(purplectl: Queue) -> None:
     assert purplectl.done("drop", "--all", "--yes") == "4 messages dropped\n"
     assert purplectl.listed() == []
     assert purplectl.done("drop", "--all") == "0 messages dropped\n"
@@ -270,7 +255,7 @@ def test_drop_of_all(purplectl: Purplectl) -> None:
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_those_that_are_gone_are_named(purplectl: Purplectl, command: str) -> None:
+def test_those_that_are_gone_are_named(purplectl: Queue, command: str) -> None:
     more = ["--yes"] if command == "drop" else []
     result = purplectl(command, "7", str(FIRST + 2), *more)
     assert result.exit_code == 1
@@ -282,7 +267,7 @@ def test_those_that_are_gone_are_named(purplectl: Purplectl, command: str) -> No
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("command", ["retry", "drop"])
 @pytest.mark.parametrize("arguments", [[], ["--all", "7"]])
-def test_ids_or_all(purplectl: Purplectl, command: str, arguments: list[str]) -> None:
+def test_ids_or_all(purplectl: Queue, command: str, arguments: list[str]) -> None:
     assert "--all" in purplectl.fails(2, command, *arguments)
     assert purplectl.listed() == [1, 2, 3, 4]
 
@@ -291,7 +276,7 @@ def test_ids_or_all(purplectl: Purplectl, command: str, arguments: list[str]) ->
 
 
 @pytest.mark.usefixtures("engine")
-def test_every_worker_is_told(purplectl: Purplectl, worker: Callable[..., list[Question]]) -> None:
+def test_every_worker_is_told(purplectl: Queue, worker: Callable[..., list[Question]]) -> None:
     one, two = worker(1), worker(2)
     done = purplectl.process("retry", "--all")
     assert (done.returncode, done.stderr) == (0, "")
@@ -305,7 +290,7 @@ def test_every_worker_is_told(purplectl: Purplectl, worker: Callable[..., list[Q
 
 
 def test_more_ids_than_one_question_takes(
-    purplectl: Purplectl, engine: Engine, worker: Callable[..., list[Question]]
+    purplectl: Queue, engine: Engine, worker: Callable[..., list[Question]]
 ) -> None:
     queue.insert(engine, [row(number) for number in range(10, 10 + 2 * IDS_PER_QUESTION)])
     asked = worker(1)
@@ -315,7 +300,7 @@ def test_more_ids_than_one_question_takes(
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_worker_that_refuses_is_reported(purplectl: Purplectl, worker: Callable[..., list[Question]]) -> None:
+def test_a_worker_that_refuses_is_reported(purplectl: Queue, worker: Callable[..., list[Question]]) -> None:
     worker(1, error="not now")
     other = worker(2)
     done = purplectl.process("retry", str(FIRST + 2))
@@ -327,7 +312,7 @@ def test_a_worker_that_refuses_is_reported(purplectl: Purplectl, worker: Callabl
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_worker_that_does_not_answer_is_reported(purplectl: Purplectl) -> None:
+def test_a_worker_that_does_not_answer_is_reported(purplectl: Queue) -> None:
     path = socket_path(str(purplectl.state_dir), 1)
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
@@ -338,7 +323,7 @@ def test_a_worker_that_does_not_answer_is_reported(purplectl: Purplectl) -> None
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_worker_that_does_not_run_is_no_error(purplectl: Purplectl) -> None:
+def test_a_worker_that_does_not_run_is_no_error(purplectl: Queue) -> None:
     path = socket_path(str(purplectl.state_dir), 1)
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
@@ -349,7 +334,7 @@ def test_a_worker_that_does_not_run_is_no_error(purplectl: Purplectl) -> None:
 # --- errors -----------------------------------------------------------------------------------------------
 
 
-def test_a_database_without_the_table(purplectl: Purplectl, engine: Engine) -> None:
+def test_a_database_without_the_table(purplectl: Queue, engine: Engine) -> None:
     run(engine, "DROP TABLE purple_queue")
     for arguments in (["list"], ["show", "1"], ["retry", "--all"], ["drop", "--all"]):
         done = purplectl.process(*arguments)

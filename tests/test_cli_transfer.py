@@ -18,9 +18,9 @@ from sqlalchemy import Engine, insert, select
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import purplemap_table
 from purple_bridge.row_files import COLUMNS, write_csv
-from tests.databases import KINDS, create_old_table, create_ours, empty_database
-from tests.test_cli_commands import on_terminal
-from tests.test_cli_provision import Purplectl
+from tests.command_line import Purplectl
+from tests.databases import KINDS, create_old_table, create_ours, empty_database, empty_file
+from tests.purplectl import on_terminal
 
 ALICE, JABBER = "sip:alice@example.org", "prpl-jabber"
 HEADER = "sip_user,ext_user,ext_prot,ext_pass,ext_options\r\n"
@@ -66,8 +66,7 @@ class Database:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    (tmp_path / "kamailio.db").touch()
-    database = Database(f"sqlite:///{tmp_path / 'kamailio.db'}", tmp_path)
+    database = Database(empty_file(tmp_path), tmp_path)
     create_ours(database.engine)
     yield database
     database.engine.dispose()
@@ -78,9 +77,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back_on_each_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    url = empty_database(kind, request, tmp_path)
-    if kind == "sqlite":
-        (tmp_path / "kamailio.db").touch()
+    url = empty_file(tmp_path) if kind == "sqlite" else empty_database(kind, request, tmp_path)
     database = Database(url, tmp_path)
     create_ours(database.engine)
     database.add(*ROWS)
@@ -262,8 +259,7 @@ def test_a_name_that_a_spreadsheet_takes_for_a_formula_stays_as_it_is(database: 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[Database]:
-    (tmp_path / "kamailio.db").touch()
-    database = Database(f"sqlite:///{tmp_path / 'kamailio.db'}", tmp_path)
+    database = Database(empty_file(tmp_path), tmp_path)
     with database.engine.begin() as connection:
         create_old_table(connection)
     yield database
@@ -291,9 +287,8 @@ def test_a_table_without_options(old: Database) -> None:
 def test_many_rows_take_seconds_and_show_progress(database: Database) -> None:
     rows = [(f"sip:user{number}@example.org", f"user{number}@x", JABBER, "pw", None) for number in range(MANY)]
     file = database.file("".join(write_csv(rows, COLUMNS)))
-    environment = {"PURPLE_DB_URL": database.purplectl.url, "PURPLE_STATE_DIR": str(database.directory)}
     began = time.monotonic()
-    shown = on_terminal("import", file, **environment)
+    shown = on_terminal("import", file, **database.purplectl.environment)
     assert time.monotonic() - began < 12  # 100,000 in a minute
     assert f"{MANY} added".encode() in shown
     assert f"/{MANY}".encode() in shown

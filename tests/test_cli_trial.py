@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,10 +24,11 @@ from purple_bridge.trial import Order, Trial
 from tests.agents.irc import IrcUser
 from tests.agents.xmpp import XmppUser
 from tests.children import run_in_child
+from tests.command_line import Purplectl
 from tests.purple_client import PASSWORD, new_users
+from tests.purplectl import COMMAND
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
-from tests.test_cli_provision import Purplectl
 from tests.waiting import free_port, wait_until
 
 JABBER, IRC = "prpl-jabber", "prpl-irc"
@@ -48,7 +48,7 @@ class AccountTest:
 
     def run(self, spec: Any, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.command, "account", "test", "--spec-stdin", *options],
+            [*COMMAND, "account", "test", "--spec-stdin", *options],
             input=spec if isinstance(spec, str) else json.dumps(spec),
             env=self.environment,
             capture_output=True,
@@ -56,8 +56,6 @@ class AccountTest:
             check=False,
             timeout=60,
         )
-
-    command = (sys.executable, "-c", "from purple_bridge.cli.main import main; main()")
 
     def result(self, spec: Any, *options: str) -> dict[str, Any]:
         """What it says in JSON; the exit code says the same."""
@@ -303,7 +301,7 @@ def _child_of(pid: int) -> int:
 def waiting(account_test: AccountTest, timeout: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """purplectl, and its child that waits for a silent server."""
     with answering(b"") as port:
-        command = [*account_test.command, "account", "test", "--spec-stdin", "--timeout", timeout]
+        command = [*COMMAND, "account", "test", "--spec-stdin", "--timeout", timeout]
         purplectl = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=account_test.environment, text=True
         )
