@@ -69,10 +69,10 @@ def _row(number: int) -> dict[str, str]:
 
 def _measured(engine: Engine, accounts: int) -> Iterator[tuple[str, float, float]]:
     """What, seconds, and seconds of this process's CPU."""
-    changes, mapping = RowChanges(engine), Mapping(engine)
+    table = purplemap_table("purplemap", engine.dialect.name)
+    changes, mapping = RowChanges(engine, table), Mapping(engine)
     changes.look()
     yield "a look that finds nothing", *_timed(changes.look)
-    table = purplemap_table("purplemap", engine.dialect.name)
     with engine.begin() as connection:
         connection.execute(update(table).where(table.c.id == 500).values(ext_pass="another"))
     assert changes.look() == [0]

@@ -22,7 +22,7 @@ from kemi.xcap import XcapServer
 from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
-from purple_bridge.runtime import live_settings
+from purple_bridge.runtime import live_settings, rows_generation
 
 logger = logging.getLogger("purple_bridge.routes")  # the gateway's log, in which nothing can forge a line
 
@@ -41,9 +41,10 @@ NO_METHOD = -2  # registrar.lookup: phones are registered, none of them for this
 NO_SUBSCRIBER = -2  # auth_db.is_subscriber; another negative number: the database failed
 EXISTS_IN_DOMAIN = 3  # auth_db.is_subscriber: compare the domain too, load nothing
 SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
-NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE, FAILED = -8, -5, -4, -1  # auth_db.auth_check
+NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE, FAILED = -8, -5, -4, -1  # auth_db.auth_check, auth.pv_auth_check
+CERTAIN = (1, NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE)  # else the password may be another one since
 PASSWORD_IS_HA1 = 1  # auth.pv_auth_check
-KNOWN_USERS = 50_000  # who may go on while the database does not answer, in each process
+KNOWN_USERS = 50_000  # whose password is remembered, in each process
 QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
 
 # a MESSAGE of the gateway's own
@@ -85,7 +86,8 @@ class Routes:
         # modules that kamailio.cfg loads where it is asked to
         self._limits_floods, self._trusts_peers = hasattr(KSR, "pike"), hasattr(KSR, "permissions")
         self._live = live_settings()
-        self._known: dict[str, str] = {}  # user@realm -> MD5(user:realm:password)
+        self._known: dict[str, tuple[str, int]] = {}  # user@realm -> MD5(user:realm:password), and when: a generation
+        self._generation = rows_generation()
         self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
         # behind the first one; each of them answers the request or leaves it to the next one
@@ -252,7 +254,7 @@ class Routes:
         if _has_doubtful_credentials(method):
             return _reply(400, "One set of credentials only")
         realm = _text("$fd").lower()
-        result = self._check_credentials(realm)
+        result = self._check_credentials(method, realm)
         if result == NOT_HIMSELF or (result > 0 and _text("$ad").lower() not in ("", realm)):
             return _reply(403, "From is not the authenticated user")
         if result > 0:
@@ -269,29 +271,35 @@ class Routes:
         KSR.purple.reply_error()
         return ANSWERED
 
-    def _check_credentials(self, realm: str) -> int:
+    def _check_credentials(self, method: str, realm: str) -> int:
         """As auth_db.auth_check, or NO_DATABASE, answered. Nobody waits for a database that is known not to answer:
         who has proved himself before goes on by what is remembered of him.
+
+        A MESSAGE does not ask the database as long as no SIP user has changed; all else needs it in any case.
         """
-        user, result = f"{_text('$au')}@{realm}", NO_CREDENTIALS
-        answers = KSR.purple.database_answers(0) > 0
+        user = f"{_text('$au')}@{realm}"
+        known, generation = self._known.get(user), self._generation()
+        if method == "MESSAGE" and known is not None and known[1] == generation:
+            result = _check_by(known[0], realm)
+            if result in CERTAIN:
+                return result
+        answers, result = KSR.purple.database_answers(0) > 0, NO_CREDENTIALS
         if answers:
             result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
             if result > 0:
-                self._remember(user, _text("$avp(ha1)"))
+                self._remember(user, _text("$avp(ha1)"), generation)
         if result == FAILED or not (answers or user.startswith("@")):
-            known = self._known.get(user)
             if known is not None:
-                result = KSR.auth.pv_auth_check(realm, known, PASSWORD_IS_HA1, SAME_USER)
+                result = _check_by(known[0], realm)
             elif not answers:
                 KSR.purple.reply_error()
                 result = NO_DATABASE
         return result
 
-    def _remember(self, user: str, ha1: str) -> None:
+    def _remember(self, user: str, ha1: str, generation: int) -> None:
         if len(self._known) >= KNOWN_USERS:
             self._known.clear()
-        self._known[user] = ha1
+        self._known[user] = (ha1, generation)
 
     # ---- one method each
 
@@ -393,6 +401,10 @@ class Routes:
             address = "sip:{}@{}".format(*_address("$rU", "$rd"))
             return _is_subscriber(address) > 0
         return bool(KSR.registrar.registered(LOCATION) > 0)
+
+
+def _check_by(ha1: str, realm: str) -> int:
+    return int(KSR.auth.pv_auth_check(realm, ha1, PASSWORD_IS_HA1, SAME_USER))
 
 
 def _is_flooding() -> bool:

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ class Runtime:
     def live_settings(self) -> LiveSettings:
         return LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
 
+    @property
+    def rows_generation(self) -> Callable[[], int]:
+        return self._shared.board.rows_generation
+
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
         logs.set_up(f"worker {rank}", self.settings.log_level, self.settings.log_bodies)
@@ -106,6 +111,16 @@ def live_settings() -> LiveSettings:
     if Runtime.current is None:
         raise RuntimeError("purple_bridge.install comes first")
     return Runtime.current.live_settings()
+
+
+def rows_generation() -> Callable[[], int]:
+    """What returns another number whenever rows of the mapping or SIP users were changed; 0: nobody has looked yet.
+
+    Raises RuntimeError before ``install``.
+    """
+    if Runtime.current is None:
+        raise RuntimeError("purple_bridge.install comes first")
+    return Runtime.current.rows_generation
 
 
 def install(ksr: Any) -> None:

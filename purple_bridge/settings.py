@@ -48,6 +48,7 @@ class Settings:
     state_dir: str
     rpc_socket: str
     internal: str
+    auth: bool = False
     queue: str = "offline"
     queue_ttl: int = THREE_DAYS
     own_messages: str = "mark"
@@ -88,6 +89,7 @@ def read_settings(read: Read) -> Settings:
         state_dir=_text(read, "state_dir", default=STATE_DIR),
         rpc_socket=_text(read, "rpc_socket", default=RPC_SOCKET),
         internal=_endpoint(read, "internal", "127.0.0.1:5059"),
+        auth=_number(read, "auth", 0, 1, 0) == 1,
         key_file=_text(read, "key_file", required=False, default=""),
         protocols=read_protocols(_text(read, "protocols", required=False, default="")),
         ca_dir=_text(read, "ca_dir", required=False, default=""),

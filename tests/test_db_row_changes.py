@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,26 +12,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.row_changes import BLOCK, RowChanges
 from purple_bridge.db.tables import purplemap_table
-from tests.databases import KINDS, create_old_table, create_ours, empty_database, run, statements_of
+from tests.databases import create_old_table, create_ours, run, statements_of
 
 OPTIONS = '{"port": 5222}'
 
 
-@pytest.fixture(params=KINDS)
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A database without tables."""
-    (tmp_path / "kamailio.db").touch()
-    engine = make_engine(empty_database(request.param, request, tmp_path))
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture
-def engine(empty: Engine) -> Engine:
+def engine(any_database: Engine) -> Engine:
     """With rows 1 to 3, one in another block, and one far away."""
-    create_ours(empty)
-    _add(empty, *(_row(number) for number in (1, 2, 3, BLOCK, 50 * BLOCK)))
-    return empty
+    create_ours(any_database)
+    _add(any_database, *(_row(number) for number in (1, 2, 3, BLOCK, 50 * BLOCK)))
+    return any_database
 
 
 def _row(number: int, **more: Any) -> dict[str, Any]:
@@ -69,7 +59,7 @@ def _remove(engine: Engine, number: int) -> None:
 
 
 def test_nothing_has_changed(engine: Engine) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     assert changes.look() == []  # the first look has nothing to compare with
     assert changes.look() == []
 
@@ -92,7 +82,7 @@ def test_nothing_has_changed(engine: Engine) -> None:
     ],
 )
 def test_a_change_is_found_once(engine: Engine, change: Callable[[Engine], None], block: int) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     change(engine)
     assert changes.look() == [block]
@@ -102,7 +92,7 @@ def test_a_change_is_found_once(engine: Engine, change: Callable[[Engine], None]
 def test_rows_that_exchange_what_they_say(engine: Engine) -> None:
     _set(engine, 1, ext_pass="one")
     _set(engine, 2, ext_pass="two")
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _set(engine, 1, ext_pass="two")
     _set(engine, 2, ext_pass="one")
@@ -111,14 +101,14 @@ def test_rows_that_exchange_what_they_say(engine: Engine) -> None:
 
 def test_a_value_that_moves_to_the_next_column(engine: Engine) -> None:
     _set(engine, 1, ext_pass="a", ext_options="b")
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _set(engine, 1, ext_pass="ab", ext_options="")
     assert changes.look() == [0]
 
 
 def test_a_row_that_is_removed_and_added_again_with_its_id(engine: Engine) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _remove(engine, 3)
     _add(engine, _row(3, ext_user="another@x"))
@@ -126,32 +116,32 @@ def test_a_row_that_is_removed_and_added_again_with_its_id(engine: Engine) -> No
 
 
 def test_several_changes(engine: Engine) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _remove(engine, 50 * BLOCK)
     _add(engine, _row(4), _row(5), _row(90 * BLOCK))
     assert changes.look() == [0, 50, 90]
 
 
-def test_an_empty_table_fills(empty: Engine) -> None:
-    create_ours(empty)
-    changes = RowChanges(empty)
+def test_an_empty_table_fills(any_database: Engine) -> None:
+    create_ours(any_database)
+    changes = RowChanges(any_database, _table(any_database))
     assert changes.look() == []
-    _add(empty, _row(1))
+    _add(any_database, _row(1))
     assert changes.look() == [0]
 
 
-def test_a_table_of_the_old_module(empty: Engine) -> None:
-    with empty.begin() as connection:
+def test_a_table_of_the_old_module(any_database: Engine) -> None:
+    with any_database.begin() as connection:
         create_old_table(connection)
-    changes = RowChanges(empty)
+    changes = RowChanges(any_database, _table(any_database))
     changes.look()
-    run(empty, "INSERT INTO purplemap (sip_user, ext_user, ext_prot) VALUES ('sip:a@x', 'a@y', 'gtalk')")
+    run(any_database, "INSERT INTO purplemap (sip_user, ext_user, ext_prot) VALUES ('sip:a@x', 'a@y', 'gtalk')")
     assert changes.look() == [0]
 
 
 def test_what_changes_while_the_database_fails_is_found_afterwards(engine: Engine) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     run(engine, "ALTER TABLE purplemap RENAME TO elsewhere")
     with pytest.raises(SQLAlchemyError):
@@ -163,7 +153,7 @@ def test_what_changes_while_the_database_fails_is_found_afterwards(engine: Engin
 
 def test_no_row_is_read(engine: Engine) -> None:
     """A number for each block comes back, whatever the table says; on SQLite by one statement each."""
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _set(engine, 2, ext_user="user2@x")  # the file is another one, the rows are not
     with statements_of(engine) as statements:
@@ -176,7 +166,8 @@ def test_no_row_is_read(engine: Engine) -> None:
 def test_a_file_that_nobody_has_written_to_is_not_read(engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
         pytest.skip("a server does not say so")
-    changes, other = RowChanges(engine), make_engine(f"sqlite:///{engine.url.database}".replace("file:", ""))
+    changes = RowChanges(engine, _table(engine))
+    other = make_engine(f"sqlite:///{engine.url.database}".replace("file:", ""))
     changes.look()
     with statements_of(engine) as seen:
         assert changes.look() == []
@@ -189,7 +180,7 @@ def test_a_file_that_nobody_has_written_to_is_not_read(engine: Engine) -> None:
 
 
 def test_a_look_that_failed_is_made_up_for(engine: Engine) -> None:
-    changes = RowChanges(engine)
+    changes = RowChanges(engine, _table(engine))
     changes.look()
     _set(engine, 2, ext_pass="new")
     run(engine, "ALTER TABLE purplemap RENAME TO elsewhere")

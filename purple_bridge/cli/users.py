@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.cli.account_control import tell_workers
 from purple_bridge.cli.completion import complete_sip_user
 from purple_bridge.cli.options import (
     PasswordSource,
@@ -65,6 +66,7 @@ def remove(settings: Settings, user: SipAddress, as_json: bool) -> None:
     """Remove a SIP user; rows of the mapping stay (see `purplectl account remove`)."""
     with open_engine(settings) as engine:
         removed = subscribers.remove_user(engine, user)
+    tell_workers(settings, [user.key])  # the routes remember who has proved himself
     _print_done(removed, "removed", user, as_json)
 
 
@@ -78,6 +80,7 @@ def passwd(settings: Settings, user: SipAddress, password: PasswordSource, as_js
     secret = password.read()
     with open_engine(settings) as engine:
         changed = subscribers.set_password(engine, user, secret)
+    tell_workers(settings, [user.key])
     _print_done(changed, "changed the password of", user, as_json)
 
 

@@ -1,7 +1,8 @@
-"""Owns what is remembered of the mapping as a whole, so that a change anywhere in it is found; knows no account.
+"""Owns what is remembered of a table as a whole, so that a change anywhere in it is found; knows no account, no user.
 
-Nothing in the table says when a row was changed, and operators change rows by plain SQL. So the database makes a number
-of each thousand ids, in one pass over the table; where the number is another one, a row is.
+Nothing in the mapping, or in Kamailio's table of SIP users, says when a row was changed, and operators change rows by
+plain SQL. So the database makes a number of each thousand ids, in one pass over the table; where the number is another
+one, a row is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 
-from purple_bridge.db.tables import PURPLEMAP, has_options, purplemap_table
+from purple_bridge.db.tables import has_options
 
 BLOCK = 1000  # ids that are looked at together
 
@@ -37,10 +38,10 @@ _BETWEEN, _NULL = "\x1f", "\x1e"  # what no column holds
 class RowChanges:
     """Belongs to one thread of one process."""
 
-    def __init__(self, engine: Engine, table: str = PURPLEMAP) -> None:
-        """``engine``: made in this process. Raises ConfigurationError for a bad table name."""
+    def __init__(self, engine: Engine, table: Table) -> None:
+        """``engine``: made in this process."""
         self._engine = engine
-        self._table = purplemap_table(table, engine.dialect.name)
+        self._table = table
         self._columns: list[str] = []
         self._before: Numbers | None = None
         self._watch: Connection | None = None

@@ -131,11 +131,19 @@ class Rows:
         started = time.monotonic()
 
         def found(blocks: list[Block] | None) -> None:
-            took = time.monotonic() - started
-            glib.add_timer(max(LOOK_SECONDS, LOOK_SHARE * (took - LOOK_FREE)), self._look)
             if blocks is not None and not self._board.rows_generation():
                 self._board.rows_changed(self._number)  # the others wait for it
             self._tell_all(blocks or [])
+            if self._settings.auth:
+                self._store.changed_users(users_found)
+            else:
+                users_found(changed=False)
+
+        def users_found(changed: bool | None) -> None:
+            took = time.monotonic() - started
+            glib.add_timer(max(LOOK_SECONDS, LOOK_SHARE * (took - LOOK_FREE)), self._look)
+            if changed:
+                self._board.rows_changed(self._number)  # the routes remember who has proved himself
 
         if not self._ended:
             self._store.changed_blocks(found)

@@ -33,6 +33,7 @@ from purple_bridge.db.presence_server import PRES_RULES, PublishedDocument, Stor
 from purple_bridge.db.queue import Backlog, QueueRow
 from purple_bridge.db.row_changes import BLOCK, Block, RowChanges
 from purple_bridge.db.silo import KeptRow, StoredMessage
+from purple_bridge.db.tables import purplemap_table, subscriber
 from purple_bridge.db.words import in_words
 from purple_bridge.destinations import Route
 from purple_bridge.errors import GatewayError
@@ -69,7 +70,8 @@ class Store:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="purple-store")
         self._engine: Engine = make_engine(db_url)
         self._mapping = Mapping(self._engine, table, generation=generation, passwords=passwords)
-        self._row_changes = RowChanges(self._engine, table)
+        self._row_changes = RowChanges(self._engine, purplemap_table(table, self._engine.dialect.name))
+        self._user_changes = RowChanges(self._engine, subscriber)
         self._lists = ContactLists(self._engine, self._mapping, gateway)
         self._to_write: deque[tuple[QueueRow, Callable[[bool], None]]] = deque()
         self._to_erase: deque[tuple[int, Callable[[], None]]] = deque()
@@ -102,6 +104,10 @@ class Store:
     def changed_blocks(self, done: Callable[[list[Block] | None], None]) -> None:
         """Where the mapping is not what it was the last time; of this worker's asking, so one worker asks."""
         self._run(self._row_changes.look, done)
+
+    def changed_users(self, done: Callable[[bool | None], None]) -> None:
+        """Whether SIP users were added, removed, or have another password, since the last time."""
+        self._run(lambda: bool(self._user_changes.look()), done)
 
     def rows_of(self, blocks: list[Block], sip_keys: list[str], done: Callable[[list[Account] | None], None]) -> None:
         """The rows of these blocks, and those of these SIP users."""
