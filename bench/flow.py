@@ -15,6 +15,7 @@ from typing import Protocol
 
 IDLE_SECONDS = 5.0  # nothing came for so long: what is missing is lost
 WARM_UP = 200  # messages before the measurement: caches, connections, the interpreter's own warming
+SETTLE_SECONDS = 4.0  # of traffic: memory is used for the first time, and little is sent ahead on a new connection
 
 
 class Sender(Protocol):
@@ -71,6 +72,12 @@ class Flow:
 
     def warm_up(self) -> None:
         self.at_most(WARM_UP, 16)
+
+    def settle(self) -> None:
+        """What the first seconds after the start are like is no rate that lasts."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < end:
+            self.warm_up()
 
     def _run(self, total: int, may_send: Callable[[float, int], bool], pause: float = 0.05) -> Result:
         delays: list[float] = []

@@ -28,6 +28,7 @@ class Load:
 def measure(contestant: Contestant, directory: Path, load: Load) -> Iterator[Measured]:
     """One round of one contestant. Raises AssertionError or OSError if it does not start."""
     with contestant.make(directory) as peer:
+        next(iter(peer.flows.values())).settle()
         for direction, flow in peer.flows.items():
             try:
                 figures = _figures(peer, flow, load, at_rates=str(SEVERAL) not in direction)
