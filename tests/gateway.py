@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from sqlalchemy import delete, func, insert, select, update
@@ -17,6 +17,7 @@ from tests.agents.irc import IrcUser
 from tests.agents.phone import Phone
 from tests.agents.pidf import pidf
 from tests.agents.xmpp import XmppUser
+from tests.purplectl import run_purplectl
 from tests.servers.kamailio import Kamailio
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
@@ -54,9 +55,7 @@ class Gateway:
         Gateway.running.append(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self in Gateway.running:
             Gateway.running.remove(self)
         self.close_chat_clients()
@@ -78,12 +77,7 @@ class Gateway:
         self._execute(insert(self._table()).values(**row, ext_options=json.dumps(options)))
 
     def add_xmpp_account(self, user: str, prosody: Prosody, name: str | None = None, **more: bool | int | str) -> None:
-        options: dict[str, Any] = {
-            "connect_server": "127.0.0.1",
-            "port": prosody.port,
-            "connection_security": "opportunistic_tls",
-            **more,
-        }
+        options = prosody.account_options | more
         self.add_account(user, "prpl-jabber", f"{name or user}@{prosody.domain}", **options)
 
     def add_irc_account(self, user: str, ngircd: Ngircd, nick: str, **more: bool | int | str) -> None:
@@ -137,6 +131,17 @@ class Gateway:
         engine.dispose()
         return int(count)
 
+    def purplectl(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """`purplectl` for this gateway, whatever comes of it."""
+        words = (*words, "--state-dir", str(self.kamailio.state_dir))
+        return run_purplectl(*words, stdin=stdin, PURPLE_DB_URL=self.kamailio.db_url)
+
+    def purplectl_done(self, *words: str) -> str:
+        """What `purplectl` prints that has to succeed."""
+        done = self.purplectl(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     # ------------------------------------------------------------ people around it
     def phone(self, user: str, register: bool = True, transport: str = "udp") -> Phone:
         """A phone of this user, registered."""
@@ -145,9 +150,9 @@ class Gateway:
             assert phone.register().status == 200
         return phone
 
-    def online_phone(self, user: str, ext_user: str, transport: str = "udp") -> Phone:
+    def online_phone(self, user: str, ext_user: str, transport: str = "udp", register: bool = True) -> Phone:
         """A phone that has published its presence and whose account is signed on."""
-        phone = self.phone(user, transport=transport)
+        phone = self.phone(user, register, transport)
         self.publish_until_seen(phone, user, ext_user)
         self.wait_state(ext_user, "online")
         return phone

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +19,8 @@ from tests.agents.phone import Phone, pidf
 from tests.agents.subscription import Notify
 from tests.agents.xmpp import XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
-from tests.servers.kamailio import PROJECT, PURPLECTL
+from tests.purplectl import run_purplectl
+from tests.servers.kamailio import PROJECT
 from tests.servers.prosody import Prosody
 from tests.servers.site import Site
 from tests.waiting import wait_until
@@ -43,13 +41,8 @@ class ExistingSite(Gateway):
 
     def status(self) -> list[dict[str, Any]]:
         """`purplectl status --state-dir`, which finds a gateway without the launcher, too."""
-        done = subprocess.run(
-            [sys.executable, "-c", PURPLECTL, "status", "--json", "--state-dir", str(self.kamailio.state_dir)],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = run_purplectl("status", "--json", "--state-dir", str(self.kamailio.state_dir))
+        assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 

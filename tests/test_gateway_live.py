@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from purple_bridge.launcher import rpc
 from tests.agents.dialog import new_token
 from tests.agents.phone import Phone
 from tests.gateway import Gateway, xmpp_contact
+from tests.purplectl import run_purplectl
 from tests.raising.sitecustomize import FROM_THE_NETWORK, IN_A_ROUTE, IN_A_WORKER
-from tests.servers.kamailio import PROJECT, PURPLECTL
+from tests.servers.kamailio import PROJECT
 from tests.servers.prosody import Prosody
 from tests.waiting import free_port, wait_until
 
@@ -67,8 +67,9 @@ def _wait_line(server: Gateway, call_id: str, words: str, timeout: float = 15.0)
 
 def _logs(server: Gateway, *options: str) -> list[str]:
     """What `purplectl logs` prints, as an operator calls it."""
-    command = [sys.executable, "-c", PURPLECTL, "logs", "--state-dir", str(server.kamailio.state_dir), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT).stdout.splitlines()
+    done = run_purplectl("logs", "--state-dir", str(server.kamailio.state_dir), *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def _secret() -> str:

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from purple_bridge.launcher import rpc
 from tests.agents.phone import Phone
 from tests.faults.sitecustomize import CRASHES
 from tests.gateway import Gateway, sip, xmpp_contact
-from tests.servers.kamailio import PROJECT, PURPLECTL
+from tests.servers.kamailio import PROJECT
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
@@ -60,12 +58,6 @@ def _texts(rows: list[QueueRow]) -> list[str]:
 def _send(phone: Phone, *texts: str) -> None:
     for text in texts:
         assert phone.message(BOB, text).status == 202
-
-
-def _purplectl(gateway: Gateway, *words: str) -> str:
-    command = [sys.executable, "-c", PURPLECTL, *words, "--state-dir", str(gateway.kamailio.state_dir)]
-    environment = {**os.environ, "PURPLE_DB_URL": gateway.kamailio.db_url, "PYTHONPATH": str(PROJECT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 FIVE = tuple(f"number {number}" for number in range(5))
@@ -220,8 +212,8 @@ def test_a_message_that_crashes_libpurple_twice_is_set_aside(tmp_path: Path, own
         (row,) = _rows(gateway)
         assert (row.crashes, row.held) == (2, 1)
         assert f"purplectl queue show {row.id}" in gateway.kamailio.log
-        assert "set aside" in _purplectl(gateway, "queue", "list")
-        _purplectl(gateway, "queue", "drop", str(row.id), "--yes")
+        assert "set aside" in gateway.purplectl_done("queue", "list")
+        gateway.purplectl_done("queue", "drop", str(row.id), "--yes")
         assert not _rows(gateway)
 
 
@@ -232,7 +224,7 @@ def test_purplectl_queue_while_the_gateway_runs(tmp_path: Path, own_prosody: Pro
         gateway.wait_state(ALICE, "error")
         _send(phone, *FIVE)
         rows = _rows(gateway)
-        _purplectl(gateway, "queue", "drop", str(rows[1].id), str(rows[3].id), "--yes")
+        gateway.purplectl_done("queue", "drop", str(rows[1].id), str(rows[3].id), "--yes")
         own_prosody.start()
         bob = gateway.xmpp_user(own_prosody, "bob")
         assert [bob.wait_message(timeout=40).body for _ in range(3)] == [FIVE[0], FIVE[2], FIVE[4]]
@@ -258,5 +250,5 @@ def test_a_retried_message_leaves_at_once(tmp_path: Path, own_prosody: Prosody) 
         bob.connect()
         _send(phone, "before")
         assert bob.wait_message().body == "before"
-        _purplectl(gateway, "queue", "retry", str(row.id))
+        gateway.purplectl_done("queue", "retry", str(row.id))
         assert bob.wait_message().body == "set aside"

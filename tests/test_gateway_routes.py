@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.agents.phone import Phone
@@ -170,12 +168,7 @@ def test_contact_that_asks_is_answered_by_message(gateway: Gateway, prosody: Pro
 
 
 def test_gtalk_is_xmpp_with_a_server_of_its_own(gateway: Gateway, prosody: Prosody) -> None:
-    options: dict[str, Any] = {
-        "connect_server": "127.0.0.1",
-        "port": prosody.port,
-        "connection_security": "opportunistic_tls",
-    }
-    gateway.add_account("grace", "gtalk", "bob@localhost", "secret", **options)
+    gateway.add_account("grace", "gtalk", "bob@localhost", "secret", **prosody.account_options)
     client = gateway.xmpp_user(prosody, "dave")
     phone = gateway.online_phone("grace", "bob@localhost")
     assert phone.message("sip:dave*localhost@gtalk.im.example.org", "over gtalk").status == 202

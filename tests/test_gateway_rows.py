@@ -6,9 +6,6 @@ Each test has SIP users and accounts of its own. The five seconds are the produc
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -17,10 +14,10 @@ from typing import Any
 import pytest
 
 from purple_bridge.ownership import owner_of
-from tests.agents.phone import Notify, Phone
+from tests.agents.phone import Notify, Phone, Subscription
 from tests.agents.pidf import pidf
+from tests.agents.xmpp import XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
-from tests.servers.kamailio import PROJECT, PURPLECTL
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
 
@@ -67,25 +64,8 @@ def _online(gateway: Gateway, prosody: Prosody) -> tuple[Phone, str, str]:
     return phone, user, f"{name}@localhost"
 
 
-def _purplectl(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PURPLECTL, *words, "--state-dir", str(gateway.kamailio.state_dir)],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "PURPLE_DB_URL": gateway.kamailio.db_url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def _done(gateway: Gateway, *words: str) -> str:
-    done = _purplectl(gateway, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def _status(gateway: Gateway, ext_user: str) -> dict[str, Any]:
-    rows = json.loads(_done(gateway, "status", "--json"))
+    rows = json.loads(gateway.purplectl_done("status", "--json"))
     return next(row for row in rows if row["ext_user"] == ext_user)
 
 
@@ -105,12 +85,11 @@ def test_a_row_for_a_user_whose_phone_publishes_already(gateway: Gateway, prosod
 
 def test_password_and_options(gateway: Gateway, prosody: Prosody) -> None:
     _, _, jid = _online(gateway, prosody)
-    options = {"connect_server": "127.0.0.1", "port": prosody.port, "connection_security": "opportunistic_tls"}
     gateway.set_password(jid, "wrong")
     assert gateway.wait_state(jid, "error", timeout=PROMISE)["error"]
     gateway.change_account(jid, ext_pass=PASSWORD, ext_options="{broken")
     wait_until(lambda: "ext_options is not JSON" in gateway.account(jid)["error"], PROMISE, "words for broken options")
-    gateway.change_account(jid, ext_options=json.dumps(options))
+    gateway.change_account(jid, ext_options=json.dumps(prosody.account_options))
     gateway.wait_state(jid, "online", timeout=PROMISE)
 
 
@@ -126,11 +105,7 @@ def test_another_name_on_the_network_may_be_another_workers(gateway: Gateway, pr
 def test_another_users_account_now(gateway: Gateway, prosody: Prosody) -> None:
     """Presence, messages and watchers follow the row; the user who had it cannot use it any more."""
     phone, _, jid = _online(gateway, prosody)
-    carol = gateway.xmpp_user(prosody, "carol")
-    carol.presence()
-    watch = phone.subscribe(xmpp_contact(CAROL))
-    carol.approve(jid)
-    watch.wait_notify(_is_open)
+    carol, watch = _watched(gateway, prosody, phone, jid)
     heir = _sip_user(gateway)
     new_phone = gateway.phone(heir)
     assert new_phone.publish(pidf(sip(heir))).status == 200
@@ -148,11 +123,7 @@ def test_another_users_account_now(gateway: Gateway, prosody: Prosody) -> None:
 
 def test_what_waits_when_the_row_goes_waits_for_its_return(gateway: Gateway, prosody: Prosody) -> None:
     phone, user, jid = _online(gateway, prosody)
-    carol = gateway.xmpp_user(prosody, "carol")
-    carol.presence()
-    watch = phone.subscribe(xmpp_contact(CAROL))
-    carol.approve(jid)
-    watch.wait_notify(_is_open)
+    carol, watch = _watched(gateway, prosody, phone, jid)
     gateway.change_account(jid, ext_options=json.dumps({"connect_server": "127.0.0.1", "port": 9}))
     wait_until(lambda: gateway.account(jid)["state"] in ("error", "connecting"), PROMISE, "off")
     assert phone.message(xmpp_contact(CAROL), "later").status == 202
@@ -180,6 +151,16 @@ def test_switched_off_by_plain_sql_for_one_of_two_users(gateway: Gateway, prosod
     assert phone.wait_message().text == "to one"
     assert other_phone.messages == []
     assert gateway.account(jid)["state"] == "online"
+
+
+def _watched(gateway: Gateway, prosody: Prosody, phone: Phone, jid: str) -> tuple[XmppUser, Subscription]:
+    """Carol, whom the phone sees online by this account."""
+    carol = gateway.xmpp_user(prosody, "carol")
+    carol.presence()
+    watch = phone.subscribe(xmpp_contact(CAROL))
+    carol.approve(jid)
+    watch.wait_notify(_is_open)
+    return carol, watch
 
 
 def _is_open(notify: Notify) -> bool:
@@ -211,23 +192,19 @@ def test_on_each_database(any_gateway: Gateway, prosody: Prosody) -> None:
 
 def test_disable_and_enable(gateway: Gateway, prosody: Prosody) -> None:
     phone, user, jid = _online(gateway, prosody)
-    carol = gateway.xmpp_user(prosody, "carol")
-    carol.presence()
-    watch = phone.subscribe(xmpp_contact(CAROL))
-    carol.approve(jid)
-    watch.wait_notify(_is_open)
+    carol, watch = _watched(gateway, prosody, phone, jid)
     named = (sip(user), "prpl-jabber", jid)
-    assert _done(gateway, "account", "disable", *named).startswith("disabled")
+    assert gateway.purplectl_done("account", "disable", *named).startswith("disabled")
     assert gateway.wait_state(jid, "offline", timeout=PROMISE)["error"] == "disabled"
     watch.wait_notify(lambda notify: notify.presence is None or notify.presence.basic != "open")
     refused = phone.message(xmpp_contact(CAROL), "refused")
     assert (refused.status, refused.reason) == (480, f"Your account {jid} is disabled")
     assert phone.publish(pidf(sip(user), note="still off")).status == 200
     assert (_status(gateway, jid)["state"], _status(gateway, jid)["last_error"]) == ("offline", "disabled")
-    again = _purplectl(gateway, "account", "reconnect", *named)
+    again = gateway.purplectl("account", "reconnect", *named)
     assert (again.returncode, "is disabled" in again.stderr) == (1, True)
-    assert _done(gateway, "account", "disable", *named).startswith("already disabled")
-    assert _done(gateway, "account", "enable", *named).startswith("enabled")
+    assert gateway.purplectl_done("account", "disable", *named).startswith("already disabled")
+    assert gateway.purplectl_done("account", "enable", *named).startswith("enabled")
     gateway.wait_state(jid, "online", timeout=PROMISE)
     assert phone.message(xmpp_contact(CAROL), "again").status == 202
     assert carol.wait_message(lambda message: message.from_bare == jid).body == "again"
@@ -241,13 +218,13 @@ def test_a_row_that_purplectl_adds_is_there_at_once(gateway: Gateway, prosody: P
     assert phone.message(xmpp_contact(CAROL), "too soon").status == 403
     secret = tmp_path / "password"
     secret.write_text(PASSWORD)
-    options = (f"port={prosody.port}", "connect_server=127.0.0.1", "connection_security=opportunistic_tls")
-    words = [word for option in options for word in ("--option", option)]
-    _done(
-        gateway, "account", "add", sip(user), "prpl-jabber", f"{name}@localhost", *words, "--password-file", str(secret)
+    options = prosody.account_options.items()
+    words = [word for option, value in options for word in ("--option", f"{option}={value}")]
+    gateway.purplectl_done(
+        "account", "add", sip(user), "prpl-jabber", f"{name}@localhost", *words, "--password-file", str(secret)
     )
     assert phone.message(xmpp_contact(CAROL), "it waits").status == 202
-    _done(gateway, "account", "remove", sip(user), "prpl-jabber", f"{name}@localhost")
+    gateway.purplectl_done("account", "remove", sip(user), "prpl-jabber", f"{name}@localhost")
     assert phone.message(xmpp_contact(CAROL), "no more").status == 403
 
 
@@ -259,20 +236,20 @@ def test_reconnect_an_account_that_had_given_up(gateway: Gateway, prosody: Proso
     phone = gateway.phone(user)
     assert phone.publish(pidf(sip(user))).status == 200
     gateway.wait_state(jid, "error")
-    failed = _purplectl(gateway, "account", "reconnect", *named)
+    failed = gateway.purplectl("account", "reconnect", *named)
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith(f"purplectl: prpl-jabber {jid}: ")
     prosody.add_user(name, PASSWORD)
-    done = _purplectl(gateway, "account", "reconnect", *named)
+    done = gateway.purplectl("account", "reconnect", *named)
     assert (done.returncode, done.stdout) == (0, f"prpl-jabber {jid} is online\n")
-    (state,) = json.loads(_done(gateway, "account", "reconnect", *named, "--json"))
+    (state,) = json.loads(gateway.purplectl_done("account", "reconnect", *named, "--json"))
     assert (state["ext_user"], state["state"], state["last_error"]) == (jid, "online", "")
 
 
 def test_reconnect_says_why_an_account_is_not_wanted(gateway: Gateway, prosody: Prosody) -> None:
     user, name = _sip_user(gateway), _im_user(prosody)
     gateway.add_xmpp_account(user, prosody, name)
-    refused = _purplectl(gateway, "account", "reconnect", sip(user), "prpl-jabber", f"{name}@localhost")
+    refused = gateway.purplectl("account", "reconnect", sip(user), "prpl-jabber", f"{name}@localhost")
     words = f"purplectl: prpl-jabber {name}@localhost stays offline: {user}'s phone does not publish presence\n"
     assert (refused.returncode, refused.stderr) == (1, words)
 
@@ -281,7 +258,7 @@ def test_reconnect_all(gateway: Gateway, prosody: Prosody) -> None:
     _, _, jid = _online(gateway, prosody)
     since = gateway.account(jid)["since"]
     wanted = [account for account in gateway.accounts() if account["state"] != "offline"]
-    done = _purplectl(gateway, "account", "reconnect", "--all", "--json")
+    done = gateway.purplectl("account", "reconnect", "--all", "--json")
     states = json.loads(done.stdout)
     assert len(states) == len(wanted)
     assert next(state for state in states if state["ext_user"] == jid)["state"] == "online"

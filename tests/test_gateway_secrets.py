@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +16,7 @@ from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.passwords import NO_KEYS
 from purple_bridge.launcher import rpc
 from tests.gateway import Gateway, sip
-from tests.servers.kamailio import PROJECT, PURPLECTL
+from tests.purplectl import run_purplectl
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
 from tests.waiting import free_port, wait_until
@@ -68,15 +65,7 @@ def online(gateway: Gateway, prosody: Prosody, ngircd: Ngircd) -> Gateway:
 
 
 def _purplectl(gateway: Gateway, *words: str, stdin: str = "", code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", PURPLECTL, *words, "--state-dir", str(gateway.kamailio.state_dir)],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "PURPLE_DB_URL": gateway.kamailio.db_url},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = gateway.purplectl(*words, stdin=stdin)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -191,14 +180,8 @@ def test_an_account_of_another_protocol(online: Gateway) -> None:
 
 
 def test_the_commands_load_no_other_plugin_either(online: Gateway) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PURPLECTL, "protocols", "--json"],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "PURPLE_STATE_DIR": str(online.kamailio.state_dir)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = run_purplectl("protocols", "--json", PURPLE_STATE_DIR=str(online.kamailio.state_dir))
+    assert done.returncode == 0, done.stderr
     found = {one["id"]: one["allowed"] for one in json.loads(done.stdout)}
     assert {name for name, allowed in found.items() if allowed} == {JABBER, IRC}
     assert found[SIMPLE] is False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import presentity, silo
@@ -31,8 +31,7 @@ def office(tmp_path_factory: pytest.TempPathFactory, prosody: Prosody) -> Iterat
     """A gateway with Alice, whose XMPP account is online although she has no phone yet."""
     with Gateway(tmp_path_factory.mktemp("gw")) as gateway:
         gateway.add_xmpp_account("alice", prosody)
-        gateway.publish_until_seen(gateway.phone("alice", register=False), "alice", ALICE)
-        gateway.wait_state(ALICE, "online")
+        gateway.online_phone("alice", ALICE, register=False)
         yield gateway
 
 
@@ -60,14 +59,6 @@ def bob(office: Gateway, prosody: Prosody) -> XmppUser:
     return office.xmpp_user(prosody, "bob")
 
 
-def _kept(gateway: Gateway) -> int:
-    engine = make_engine(gateway.kamailio.db_url)
-    with engine.connect() as connection:
-        count = connection.execute(select(func.count()).select_from(silo)).scalar_one()
-    engine.dispose()
-    return int(count)
-
-
 def _forget_kept(gateway: Gateway) -> None:
     """So that a test that fails leaves nothing to the next one."""
     engine = make_engine(gateway.kamailio.db_url)
@@ -84,7 +75,7 @@ def _wait_next_second() -> None:
 
 def _wait_kept(gateway: Gateway, least: int = 1, timeout: float = 20) -> None:
     """Until that many rows are there and no more come."""
-    wait_until(lambda: _kept(gateway) >= least, timeout, f"{least} messages kept")
+    wait_until(lambda: gateway.kept_messages() >= least, timeout, f"{least} messages kept")
 
 
 def _taken(phone: Phone) -> list[Received]:
@@ -188,7 +179,7 @@ def test_what_comes_while_the_phone_is_off(office: Gateway, make_phone: MakePhon
     assert started - 60 < dates[0] <= dates[-1] <= started
     assert {message.from_uri for message in phone.messages} == {xmpp_contact("bob@localhost")}
     assert not any("Contact" in message.headers for message in phone.messages)
-    wait_until(lambda: _kept(office) == 0, 30, "the rows are gone")
+    wait_until(lambda: office.kept_messages() == 0, 30, "the rows are gone")
     received = len(phone.messages)
     phone.register()
     office.wait_state(ALICE, "online")
@@ -200,27 +191,25 @@ def test_what_comes_while_the_phone_is_off(office: Gateway, make_phone: MakePhon
 def test_what_is_kept_on_each_database(any_gateway: Gateway, prosody: Prosody) -> None:
     prosody.add_user("keeper", PASSWORD)
     any_gateway.add_xmpp_account("bob", prosody, "keeper")
-    publisher = any_gateway.phone("bob", register=False)
-    any_gateway.publish_until_seen(publisher, "bob", "keeper@localhost")
-    any_gateway.wait_state("keeper@localhost", "online")
+    any_gateway.online_phone("bob", "keeper@localhost", register=False)
     bob = any_gateway.xmpp_user(prosody, "bob")
     texts = ['it\'s \\ "äöü" 😀; -- %s', _long_text(3_000), "\n"]
     for text in texts:
         bob.send("keeper@localhost", text)
-    wait_until(lambda: _kept(any_gateway) > len(texts) and _settled(any_gateway), 20, "all of them kept")
+    wait_until(lambda: any_gateway.kept_messages() > len(texts) and _settled(any_gateway), 20, "all of them kept")
     phone = any_gateway.phone("bob")
     _wait_texts(phone, "".join(texts))
-    wait_until(lambda: _kept(any_gateway) == 0, 30, "the rows are gone")
+    wait_until(lambda: any_gateway.kept_messages() == 0, 30, "the rows are gone")
     assert all(message.headers["Date"] for message in phone.messages)
     phone.unregister()
 
 
 def _settled(gateway: Gateway) -> bool:
     """No row was added for a moment."""
-    before = _kept(gateway)
+    before = gateway.kept_messages()
     end = time.monotonic() + 1
     wait_until(lambda: time.monotonic() >= end, 5, "a second")
-    return _kept(gateway) == before
+    return gateway.kept_messages() == before
 
 
 def test_a_delayed_message_keeps_its_time(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
@@ -259,7 +248,7 @@ def test_a_silent_phone(office: Gateway, make_phone: MakePhone, bob: XmppUser) -
     phone.answer = (200, "OK")
     phone.register()
     _wait_texts(phone, "".join(texts))
-    wait_until(lambda: _kept(office) == 0, 30, "the rows are gone")
+    wait_until(lambda: office.kept_messages() == 0, 30, "the rows are gone")
     assert len(_taken(phone)) == 10
 
 
@@ -272,7 +261,7 @@ def test_another_phone_registers_while_one_is_silent(office: Gateway, make_phone
     _wait_next_second()
     phone = make_phone()
     assert phone.wait_message().text == "is there anybody?"
-    wait_until(lambda: _kept(office) == 0, 30, "the row is gone")
+    wait_until(lambda: office.kept_messages() == 0, 30, "the row is gone")
 
 
 def test_a_phone_that_refuses_what_is_kept_gets_it_later(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
@@ -290,7 +279,7 @@ def test_a_phone_that_refuses_what_is_kept_gets_it_later(office: Gateway, make_p
         return bool(_taken(phone))
 
     wait_until(registered_again, 30, "the message at a later REGISTER")
-    wait_until(lambda: _kept(office) == 0, 30, "the row is gone")
+    wait_until(lambda: office.kept_messages() == 0, 30, "the row is gone")
     assert len(_taken(phone)) == 1
 
 
@@ -311,7 +300,7 @@ def test_what_a_phone_refuses_comes_back(
     phone.answer = (200, "OK")
     bob.send(ALICE, "next")
     phone.wait_message(lambda message: message.text == "next")
-    assert _kept(office) == 0
+    assert office.kept_messages() == 0
 
 
 def test_a_user_that_is_none(office: Gateway, bob: XmppUser, prosody: Prosody) -> None:

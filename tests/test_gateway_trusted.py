@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.agents.phone import Phone
-from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
+from tests.purplectl import run_purplectl
+from tests.servers.kamailio import Kamailio
 from tests.test_identity import ALICE, BOB, MALLORY, NAMES, Wire, written
 
 DOMAIN = "127.0.0.1"
@@ -31,8 +30,8 @@ def bob(kamailio: Kamailio) -> Iterator[Phone]:
 
 
 def peer(kamailio: Kamailio, *words: str) -> str:
-    command = [sys.executable, "-c", PURPLECTL, "peer", *words, "--state-dir", str(kamailio.state_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT)
+    done = run_purplectl("peer", *words, "--state-dir", str(kamailio.state_dir))
+    assert done.returncode == 0, done.stderr
     assert "does not know" not in done.stderr
     return done.stdout
 

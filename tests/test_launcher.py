@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,25 +21,15 @@ from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
 from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS
 from tests.agents.phone import Phone, pidf
-from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
+from tests.purplectl import run_purplectl
+from tests.servers.kamailio import PROJECT, Kamailio
 from tests.waiting import free_port, wait_until
-
-
-def purplectl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PURPLECTL, *arguments],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def start_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`purplectl run` that is expected to refuse."""
     listen = () if "--listen" in arguments else ("--listen", f"udp:127.0.0.1:{free_port()}")
-    return purplectl("run", "--state-dir", str(directory), *listen, *arguments)
+    return run_purplectl("run", "--state-dir", str(directory), *listen, *arguments)
 
 
 def processes_of(kamailio: Kamailio) -> list[int]:
@@ -270,7 +259,7 @@ def test_sockets_are_private(running: Kamailio) -> None:
 
 
 def test_check_of_a_running_gateway(running: Kamailio) -> None:
-    checked = purplectl("check", "--json", "--state-dir", str(running.state_dir), PURPLE_DB_URL=running.db_url)
+    checked = run_purplectl("check", "--json", "--state-dir", str(running.state_dir), PURPLE_DB_URL=running.db_url)
     findings = json.loads(checked.stdout)
     assert checked.returncode == 0, checked.stdout
     assert {finding["level"] for finding in findings} == {"ok"}
@@ -284,7 +273,7 @@ def test_check_says_what_is_wrong(tmp_path: Path) -> None:
     (state / "settings.json").write_text("{}")
     (state / "settings.json").chmod(0o644)
     url = f"postgres://kamailio:s3cret@127.0.0.1:{free_port()}/kamailio"
-    checked = purplectl("check", "--state-dir", str(state), "--db-url", url)
+    checked = run_purplectl("check", "--state-dir", str(state), "--db-url", url)
     assert checked.returncode == 1
     assert "fail  database: postgres://kamailio:***@127.0.0.1" in checked.stdout
     assert "fail  permissions" in checked.stdout

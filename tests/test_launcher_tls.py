@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import secrets
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +30,7 @@ from purple_bridge.launcher.certificates import check_certificate
 from purple_bridge.launcher.listeners import Listener, parse_listener
 from tests.agents.phone import Phone, pidf
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
-from tests.servers.kamailio import PROJECT, PURPLECTL
+from tests.purplectl import run_purplectl
 from tests.servers.prosody import Prosody
 from tests.waiting import free_port, wait_until
 
@@ -245,7 +242,7 @@ def test_a_renewed_certificate_is_read_without_a_restart(secure: Secure, alice: 
 
 
 def test_check_of_a_gateway_with_tls(secure: Secure) -> None:
-    checked = _purplectl("check", "--json", "--state-dir", str(secure.gateway.kamailio.state_dir))
+    checked = run_purplectl("check", "--json", "--state-dir", str(secure.gateway.kamailio.state_dir))
     findings = [finding for finding in json.loads(checked.stdout) if finding["subject"] == "certificate"]
     assert {finding["level"] for finding in findings} == {"ok"}
 
@@ -267,26 +264,15 @@ def _serial(port: int) -> int:
 # ---- refusals, in words
 
 
-def _purplectl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PURPLECTL, *arguments],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("listener", [("--listen", "tls:127.0.0.1:5061"), ("--web", "tls:127.0.0.1:8443")])
 def test_tls_without_a_certificate_is_wrong_usage(tmp_path: Path, listener: tuple[str, str]) -> None:
-    refused = _purplectl("run", "--state-dir", str(tmp_path), "--listen", "udp:127.0.0.1:5060", *listener)
+    refused = run_purplectl("run", "--state-dir", str(tmp_path), "--listen", "udp:127.0.0.1:5060", *listener)
     assert refused.returncode == 2
     assert f"{listener[1]} needs --certificate FILE and --private-key FILE" in refused.stderr
 
 
 def test_the_web_in_clear_is_on_loopback_only(tmp_path: Path) -> None:
-    refused = _purplectl("run", "--state-dir", str(tmp_path), "--web", "192.0.2.1:8080")
+    refused = run_purplectl("run", "--state-dir", str(tmp_path), "--web", "192.0.2.1:8080")
     assert refused.returncode == 2
     assert "use 127.0.0.1:PORT or tls:HOST:PORT" in refused.stderr
 
@@ -295,7 +281,7 @@ def test_a_bad_certificate_stops_the_start(tmp_path: Path) -> None:
     pair, other = make_pair(tmp_path / "one"), make_pair(tmp_path / "other")
     options = ("--certificate", str(pair.certificate), "--private-key", str(other.key))
     listen = ("--listen", f"udp:127.0.0.1:{free_port()}", "--listen", f"tls:127.0.0.1:{free_port()}")
-    refused = _purplectl("run", "--state-dir", str(tmp_path / "state"), *listen, *options)
+    refused = run_purplectl("run", "--state-dir", str(tmp_path / "state"), *listen, *options)
     assert refused.returncode == 1
     assert f"certificate: {other.key} is not the key of {pair.certificate}" in refused.stderr
 

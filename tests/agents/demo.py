@@ -90,12 +90,8 @@ class Demo:
         self.gateway.state_dir.mkdir(mode=0o700)
         self._purplectl("db", "create")
         self._purplectl("user", "add", ALICE, "--password-stdin", password=self.sip_password)
-        options = {
-            "connect_server": HOST,
-            "port": self.prosody.port,
-            "connection_security": "opportunistic_tls",
-        }
-        words = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+        options = self.prosody.account_options.items()
+        words = [word for name, value in options for word in ("--option", f"{name}={value}")]
         account = ("account", "add", ALICE, "prpl-jabber", ALICE_XMPP)
         self._purplectl(*account, "--password-stdin", *words, password=self.alice_password)
 

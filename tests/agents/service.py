@@ -74,8 +74,7 @@ def _quiet(command: list[str]) -> None:
 
 def _provision(im: Prosody) -> None:
     _purplectl("user", "add", ALICE, "--password-stdin", text=f"{PASSWORD}\n")
-    options = {"connect_server": HOST, "port": im.port, "connection_security": "opportunistic_tls"}
-    words = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+    words = [word for name, value in im.account_options.items() for word in ("--option", f"{name}={value}")]
     _purplectl("account", "add", ALICE, "prpl-jabber", ALICE_XMPP, "--password-stdin", *words, text=f"{PASSWORD}\n")
 
 

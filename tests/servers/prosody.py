@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.servers.base import Server
 from tests.servers.certificates import issue, make_authority
@@ -87,6 +87,11 @@ class Prosody(Server):
         new = accounts / f"{_file_name(name)}.new"
         new.write_text(f'return {{ ["password"] = {_lua_string(password)}; }};\n')
         new.replace(accounts / f"{_file_name(name)}.dat")
+
+    @property
+    def account_options(self) -> dict[str, Any]:
+        """Of an account here, as the XMPP plugin names them."""
+        return {"connect_server": self.host, "port": self.port, "connection_security": "opportunistic_tls"}
 
     def prepare(self) -> None:
         text = CONFIG.format(
