@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from purple_bridge.functions import MAX_NOT_UTF_8
+from purple_bridge.functions.request import MAX_NOT_UTF_8
 
 NICK = "peer"  # of the IRC contact in READ_IN_IRC
 WHITE_SPACE = " \t"

@@ -38,7 +38,8 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.db.scripts import kamailio_scripts, our_scripts
 from purple_bridge.errors import Overloaded
-from purple_bridge.functions import MAX_NOT_UTF_8, PurpleFunctions
+from purple_bridge.functions import PurpleFunctions
+from purple_bridge.functions.request import MAX_NOT_UTF_8
 from purple_bridge.presence import Show
 from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
@@ -265,8 +266,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _closed(gateway: Gateway) -> None:
     for end in chain.from_iterable(gateway.channels._pairs):
         end.close()
-    gateway.purple._engine.dispose()
-    gateway.purple._queue._connection.close()
+    gateway.purple._process.engine.dispose()
+    gateway.purple._process.queue._connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -914,8 +915,8 @@ def test_a_contact_that_watches_a_user_is_admitted_by_him_alone(gateway: Gateway
 
 @pytest.mark.usefixtures("_no_watchers")
 def test_a_database_that_cannot_be_written_refuses_the_subscription(gateway: Gateway, directory: Path) -> None:
-    gateway.purple._engine.dispose()
-    gateway.purple._engine = make_engine(f"sqlite:///{directory}/kamailio.db", timeout=0.05)
+    gateway.purple._process.engine.dispose()
+    gateway.purple._process.engine = make_engine(f"sqlite:///{directory}/kamailio.db", timeout=0.05)
     lock = sqlite3.connect(directory / "kamailio.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     try:
@@ -1106,11 +1107,11 @@ SERVICES = "/xcap-root/rls-services/users/sip:alice@example.org/index"
 def test_a_list_is_made_for_a_user_with_accounts(gateway: Gateway) -> None:
     gateway.subscription(fu=ALICE, ru="sip:alice-contacts@example.org")
     assert gateway.purple.prepare_list() == 1
-    found = presence_server.load_document(gateway.purple._engine, SERVICES)
+    found = presence_server.load_document(gateway.purple._process.engine, SERVICES)
     assert found is not None
     assert b'uri="sip:alice-contacts@example.org"' in found.body
     assert gateway.purple.prepare_list() == 1
-    assert presence_server.load_document(gateway.purple._engine, SERVICES) == found
+    assert presence_server.load_document(gateway.purple._process.engine, SERVICES) == found
 
 
 def test_nobody_else_has_a_list(gateway: Gateway) -> None:

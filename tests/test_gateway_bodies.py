@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from purple_bridge.functions import MAX_NOT_UTF_8
+from purple_bridge.functions.request import MAX_NOT_UTF_8
 from tests.agents.irc import IrcUser
 from tests.agents.phone import Phone, Received
 from tests.agents.xmpp import XmppUser

@@ -89,6 +89,7 @@ MAY_IMPORT = {
     "live": ("errors", "logs", "settings"),
     "rates": (),
     "loop_breaker": (),
+    "functions.request": ("addresses", "errors"),
     "installer": ("errors", "launcher.environment"),
     # of one worker: each knows less than those below it
     "worker.wanted": ("presence",),
@@ -110,6 +111,12 @@ MUST_NOT_IMPORT = {
     "web": ("worker", "functions", "runtime", "app_python3", "custom_parameters", "cli", "launcher"),
 }
 
+# each of KSR.purple's methods is read without the others
+METHODS = {f"functions.{name}" for name in ("message", "publish", "register", "subscribe", "xcap")}
+MUST_NOT_IMPORT |= {
+    method: ("functions.facade", "functions.error_boundary", *sorted(METHODS - {method})) for method in sorted(METHODS)
+}
+
 KNOWN_TO_ROUTES = {
     "kemi.gateway": {
         *("purple_bridge", "purple_bridge.custom_parameters", "purple_bridge.launcher.supervisor"),
@@ -124,8 +131,11 @@ KNOWN_TO_ROUTES = {
 # What a pure module must not use of the world outside.
 IMPURE = ("ctypes", "socket", "sqlalchemy", "subprocess", "threading", "os", "KSR")
 
-# Kamailio's object is touched here alone; runtime gives it to functions, and asks it for the version.
-KSR_MODULES = {"purple_bridge", "purple_bridge.functions", "purple_bridge.runtime", *KNOWN_TO_ROUTES}
+# Kamailio's object is touched here alone; runtime asks it for the version, and gives it to the facade, that to request.
+KSR_MODULES = {
+    *("purple_bridge", "purple_bridge.functions.facade", "purple_bridge.functions.request", "purple_bridge.runtime"),
+    *KNOWN_TO_ROUTES,
+}
 
 
 def _tree(module: str) -> ast.Module:
@@ -244,5 +254,5 @@ def test_the_walk_sees_every_kind_of_import() -> None:
     assert f"{PACKAGE}.libpurple.glib" in _imports(f"{PACKAGE}.libpurple.core")  # from . import glib
     assert f"{PACKAGE}.libpurple.accounts" in _imports(f"{PACKAGE}.libpurple.core")  # from .accounts import
     assert f"{PACKAGE}.runtime" in _imports(PACKAGE)  # within a function
-    assert f"{PACKAGE}.bodies.pidf" in _imports(f"{PACKAGE}.functions")  # from purple_bridge.bodies import pidf
+    assert f"{PACKAGE}.bodies.pidf" in _imports(f"{PACKAGE}.functions.publish")  # from purple_bridge.bodies import pidf
     assert f"{PACKAGE}.libpurple.accounts" not in _imports(f"{PACKAGE}.libpurple.events")  # TYPE_CHECKING

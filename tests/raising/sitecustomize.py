@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from purple_bridge.functions import PurpleFunctions
+from purple_bridge.functions import message as sip_message
 from purple_bridge.worker.account import OwnedAccount
 from purple_bridge.worker.messages import Messages
 
 IN_A_ROUTE, IN_A_WORKER, FROM_THE_NETWORK = "fails in a route", "fails in a worker", "fails when it comes"
 
-_send_text, _send, _deliver = PurpleFunctions._send_text, OwnedAccount.send, Messages._deliver
+_send_text, _send, _deliver = sip_message.Messages._send_text, OwnedAccount.send, Messages._deliver
 
 
 def _fail_in_route(self: Any, said: Any, *rest: Any) -> None:
@@ -35,6 +35,6 @@ def _fail_when_it_comes(self: Any, account: Any, sender: Any, message: Any) -> N
     _deliver(self, account, sender, message)
 
 
-PurpleFunctions._send_text = _fail_in_route  # type: ignore[method-assign, assignment]
+sip_message.Messages._send_text = _fail_in_route  # type: ignore[method-assign, assignment]
 OwnedAccount.send = _fail_in_worker  # type: ignore[method-assign]
 Messages._deliver = _fail_when_it_comes  # type: ignore[method-assign]

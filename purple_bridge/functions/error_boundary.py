@@ -1,0 +1,83 @@
+"""Where an error of a function becomes its return code, a line of the log, and the answer of ``reply_error``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from purple_bridge.bodies import content
+from purple_bridge.errors import (
+    GatewayError,
+    IntervalTooBrief,
+    NoAccount,
+    NoContact,
+    UnsupportedBody,
+    UnsupportedEncoding,
+)
+from purple_bridge.functions.process import Process
+from purple_bridge.functions.publish import MIN_EXPIRES, PIDF_TYPE
+from purple_bridge.functions.request import Request
+from purple_bridge.live import LiveSettings
+from purple_bridge.metrics import REFUSALS
+
+logger = logging.getLogger(__name__)
+
+TAKEN = 1
+
+
+class ErrorBoundary:
+    """Around every function that can be refused; owns the error of the one that failed last."""
+
+    def __init__(self, request: Request, live: LiveSettings, process: Process) -> None:
+        self._request, self._live, self._process = request, live, process
+        self._error: GatewayError | None = None
+
+    def guarded(self, function: Callable[[], object]) -> int:
+        """A GatewayError is an answer; anything else is logged with the Call-ID and answered 500."""
+        self._error = None
+        self._live.look()
+        try:
+            function()
+        except GatewayError as error:
+            self._error = error
+            self._process.meter.count(REFUSALS, str(error.status))
+            self._log_refusal(error)
+            return -error.status
+        except Exception:
+            self._error = GatewayError("Server Internal Error")
+            self._process.meter.count(REFUSALS, str(self._error.status))
+            logger.exception("[%s] a request failed", self._request.for_log("$ci"))
+            return -self._error.status
+        return TAKEN
+
+    def reply(self) -> None:
+        """See ``PurpleFunctions.reply_error``."""
+        error = self._error or GatewayError("Server Internal Error")
+        if error.retry_after is not None:
+            self._request.add_to_reply(f"Retry-After: {error.retry_after}")
+        if isinstance(error, IntervalTooBrief):  # RFC 3903 §6
+            self._request.add_to_reply(f"Min-Expires: {MIN_EXPIRES}")
+        if isinstance(error, UnsupportedEncoding):
+            self._request.add_to_reply(f"Accept-Encoding: {', '.join(self._encodings())}")
+        elif isinstance(error, UnsupportedBody):
+            # RFC 3428 §7, RFC 3261 §21.4.13: 415 lists what is understood
+            self._request.add_to_reply(f"Accept: {', '.join(self._media_types())}")
+        self._log_refusal(error, answered=True)
+        self._request.reply(error.status, error.reason)
+
+    def _media_types(self) -> tuple[str, ...]:
+        return (PIDF_TYPE,) if self._request.text("$rm") == "PUBLISH" else content.ACCEPTED
+
+    def _encodings(self) -> tuple[str, ...]:
+        return ("identity",) if self._request.text("$rm") == "PUBLISH" else content.ENCODINGS
+
+    def _log_refusal(self, error: GatewayError, answered: bool = False) -> None:
+        """Once for each refusal. That something is not for the gateway becomes one when the script answers with it."""
+        routine = isinstance(error, (NoAccount, NoContact)) or self._request.for_log("$rm") == "OPTIONS"
+        if answered and not routine:
+            return
+        level = logging.DEBUG if routine and not answered else logging.WARNING if error.status >= 500 else logging.INFO
+        if logger.isEnabledFor(level):
+            words = (self._request.for_log(variable) for variable in ("$ci", "$rm", "$fu", "$ru"))
+            became = "not taken" if routine and not answered else "refused"
+            logger.log(level, "[%s] %s from %s to %s %s: %d %s", *words, became, error.status, error.reason)

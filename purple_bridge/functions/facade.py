@@ -1,0 +1,154 @@
+"""The functions of KSR.purple, each handed on to the object of its method within the error boundary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from purple_bridge import logs
+from purple_bridge.db import subscribers
+from purple_bridge.errors import BadRequest, NoAccount, NoContact
+from purple_bridge.functions.accounts import Accounts
+from purple_bridge.functions.error_boundary import TAKEN, ErrorBoundary
+from purple_bridge.functions.limits import Limits
+from purple_bridge.functions.message import Messages
+from purple_bridge.functions.process import Process
+from purple_bridge.functions.publish import Publications
+from purple_bridge.functions.register import Registrations
+from purple_bridge.functions.request import Request, parsed, way_of
+from purple_bridge.functions.subscribe import Subscriptions
+from purple_bridge.functions.workers import Workers
+from purple_bridge.functions.xcap import Documents
+from purple_bridge.live import LiveSettings
+from purple_bridge.meter import Meter
+from purple_bridge.settings import Settings
+from purple_bridge.shared import Shared
+
+
+class PurpleFunctions:
+    """One object per Kamailio, copied into every worker by the fork; ``open_database`` comes after it."""
+
+    def __init__(
+        self,
+        ksr: Any,
+        settings: Settings,
+        shared: Shared,
+        own_sockets: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """``own_sockets``: address and port from which each worker sends into SIP."""
+        self._live = live = LiveSettings(settings, shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
+        self._own_ways = frozenset(way_of("udp", host, port, settings.internal) for host, port in own_sockets)
+        self._request = request = Request(ksr)
+        self._process = process = Process(live, shared)
+        self._boundary = ErrorBoundary(request, live, process)
+        self._limits = limits = Limits(live, process, shared.rates)
+        accounts = Accounts(live, process)
+        workers = Workers(live, shared.channels, shared.board)
+        self._messages = Messages(request, live, process, accounts, workers, limits, shared)
+        self._publications = Publications(request, accounts, workers, limits)
+        self._registrations = Registrations(request, live, accounts, workers, shared.kept_users)
+        self._subscriptions = Subscriptions(request, live, process, accounts, workers, limits, shared.accepted)
+        self._documents = Documents(accounts, workers)
+
+    def open_database(self, rank: int, meter: Meter | None = None) -> None:
+        """Connections to the database are never shared over a fork, so each process makes its own.
+
+        ``rank``: this process's number, unique in this Kamailio; ``meter``: this thread's.
+        """
+        self._process.open(rank, meter)
+
+    def send_message(self) -> int:
+        """MESSAGE: the request URI (rewritten or not) is the destination, From the sender."""
+        return self._boundary.guarded(self._messages.send)
+
+    def check_publish(self) -> int:
+        """PUBLISH: whether ``handle_publish`` could read it; changes nothing."""
+        return self._boundary.guarded(self._publications.check)
+
+    def handle_publish(self) -> int:
+        """PUBLISH: signs the user's accounts on, changes their status, or signs them off (RFC 3903)."""
+        return self._boundary.guarded(self._publications.handle)
+
+    def handle_register(self, expires: int = -1) -> int:
+        """REGISTER that was accepted; ``expires``: seconds the user is still registered for, 0: no more.
+
+        Default: what the module registrar has in LOCATION for the user in To.
+        What was kept for the user goes to the phone. Signs the user's accounts on or off where purple.connect_on is
+        ``register``.
+        """
+        return self._boundary.guarded(lambda: self._registrations.handle(expires))
+
+    def has_registered(self) -> int:
+        """OPTIONS of the gateway: 1 if a phone of the user in the request URI has registered since ``;since``."""
+        return self._boundary.guarded(self._registrations.check_since)
+
+    def handle_subscribe(self, uri: str = "", expires: int = -1) -> int:
+        """SUBSCRIBE: makes the IM contact's presence arrive. Default: the request's own URI and Expires."""
+        return self._boundary.guarded(lambda: self._subscriptions.handle(uri, expires))
+
+    def check_watcher(self) -> int:
+        """SUBSCRIBE, in front of all else: in a dialog, -481 unless it is one of the user in From.
+
+        The modules presence and rls know a dialog by its Call-ID and tags alone.
+        """
+        return self._boundary.guarded(self._subscriptions.check_watcher)
+
+    def prepare_subscribe(self) -> int:
+        """Initial SUBSCRIBE, in front of presence.handle_subscribe: who may watch whom, and under which presentity.
+
+        An IM contact's request URI becomes the presentity of this watcher alone; -403 without an account on its
+        network.
+        A local user who has no presence rules of his own may be watched by every local user.
+        """
+        return self._boundary.guarded(self._subscriptions.prepare)
+
+    def prepare_list(self) -> int:
+        """SUBSCRIBE to the contact list of the user in From, of which there is no document yet: makes it.
+
+        -404 for a user without an IM account. Else the list is there as soon as an account has signed on.
+        """
+        return self._boundary.guarded(self._subscriptions.prepare_list)
+
+    def handle_xcap(self, auid: str, uri: str, method: str, conditional: int = 0) -> int:
+        """The XCAP server has served the user ``uri`` a document of the application ``auid``.
+
+        ``method``: GET, PUT or DELETE; ``conditional``: 1 if the client knows what it changes (If-Match, or a part of
+        the document).
+        """
+        return self._boundary.guarded(lambda: self._documents.handle(auid, uri, method, conditional))
+
+    def limited(self, limit: str) -> int:
+        """The script has refused or dropped the request: counts it in ``purple_limited_total`` under this name."""
+        self._limits.count(limit)
+        return TAKEN
+
+    def is_contact(self, uri: str) -> int:
+        """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -404."""
+        try:
+            return TAKEN if self._live.now.gateway.contact_of(parsed(uri)) else -NoContact.status
+        except BadRequest:
+            return -NoContact.status
+
+    def is_user(self, uri: str) -> int:
+        """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database."""
+        return self._boundary.guarded(lambda: self._check_user(uri))
+
+    def database_answers(self, writing: int = 1) -> int:
+        """1, or -503 while the database is known not to answer; ``writing`` 0: for a request that only reads.
+
+        Without a query: who asks the database himself would wait for it, and all requests behind him.
+        """
+        return self._boundary.guarded(lambda: self._process.ask_database(writing=writing != 0))
+
+    def is_from_gateway(self) -> int:
+        """1 when the request came from the gateway's own socket to the internal listener, else -403."""
+        return TAKEN if self._request.way() in self._own_ways else -NoAccount.status
+
+    def reply_error(self) -> int:
+        """Answer with the SIP status and reason of the function that failed last."""
+        self._boundary.reply()
+        return TAKEN
+
+    def _check_user(self, uri: str) -> None:
+        """Raises NoContact."""
+        if not subscribers.has_user(self._process.engine, parsed(uri)):
+            raise NoContact(f"{uri} is no user")
