@@ -1,11 +1,18 @@
-"""Owns a UDP socket in the place of Kamailio's internal listener; what Kamailio does is for the end-to-end tests."""
+"""Owns a UDP socket in the place of Kamailio's internal listener, and the end of a client that writes to it.
+
+What Kamailio does is for the end-to-end tests.
+"""
 
 from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Self
 
+from purple_bridge.libpurple import glib
+from purple_bridge.worker.uac import UserAgentClient
 from tests.agents.sip import Request, parse
 from tests.loops import run_until
 
@@ -22,6 +29,12 @@ class Listener:
         self.client: tuple[str, int] = ("", 0)
         self.datagrams: list[bytes] = []
         self.times: list[float] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def read(self) -> list[Request]:
         """All requests so far, retransmissions too."""
@@ -48,3 +61,14 @@ class Listener:
 
     def close(self) -> None:
         self._socket.close()
+
+
+@contextmanager
+def sip_client(opened: socket.socket) -> Iterator[UserAgentClient]:
+    """A worker's SIP client on this socket; at the end nothing of it is left in the loop."""
+    made = UserAgentClient(opened)
+    yield made
+    glib.remove(made._reading)
+    glib.remove(made._clock)
+    for transaction in made._transactions.values():
+        glib.remove(transaction.timer)

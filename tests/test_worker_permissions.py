@@ -5,7 +5,6 @@ Store, accounts, messages and the SIP client are the real ones; there is no IM n
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +21,7 @@ from purple_bridge.db.presence_server import PRES_RULES
 from purple_bridge.db.schema import create_all
 from purple_bridge.db.tables import watchers
 from purple_bridge.kept_users import KeptUsers
-from purple_bridge.libpurple import glib
-from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.events import AuthorizationRequest, RosterEntry
-from purple_bridge.meter import Family
 from purple_bridge.settings import Settings
 from purple_bridge.worker import permissions as permissions_module
 from purple_bridge.worker import sip_watch
@@ -39,10 +35,11 @@ from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.queue_rows import QueueRows
 from purple_bridge.worker.store import Store
 from purple_bridge.worker.uac import UserAgentClient, open_socket
+from tests.account_host import NoHost
 from tests.agents.sip import Request
 from tests.loops import run_for, run_until
 from tests.presence_peer import PresencePeer
-from tests.sip_listener import Listener
+from tests.sip_listener import Listener, sip_client
 
 GATEWAY = GatewayDomain("im.example.org")
 BOB = GATEWAY.contact_uri("prpl-jabber", "bob@xmpp.example")
@@ -52,44 +49,23 @@ RULES = f"""<ruleset xmlns="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:
 <actions><pr:sub-handling>%s</pr:sub-handling></actions></rule></ruleset>"""
 
 
-class Host:
+class Host(NoHost):
     """What an account needs of its worker; nothing of it matters here."""
-
-    resource = "test"
-
-    def submit_login(self, server: str, login: Callable[[], bool]) -> None:
-        raise AssertionError("no account signs on")
-
-    def login_ended(self, server: str) -> None:
-        raise AssertionError("no account signs on")
-
-    def account_made(self, account: OwnedAccount, purple: Account) -> None:
-        raise AssertionError("no account signs on")
 
     def account_changed(self, account: OwnedAccount) -> None:
         """An account that is closed."""
 
     way_changed = account_changed
 
-    def sending(self, message: SendMessage) -> None:
-        raise AssertionError(message)
-
-    def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
-        raise AssertionError(text)
-
-    def count(self, family: Family, *labels: str) -> None:
-        """The metrics."""
-
 
 class Office:
     """One worker's permissions, and what they answered: ``answers`` has (contact, may see)."""
 
-    def __init__(self, directory: Path, listener: Listener, opened: socket.socket, policy: str) -> None:
+    def __init__(self, directory: Path, listener: Listener, client: UserAgentClient, policy: str) -> None:
         self.url = f"sqlite:///{directory}/kamailio.db"
         create_all(self.url)
         self.store = Store(self.url, "purplemap", GATEWAY)
-        self.client = UserAgentClient(opened)
-        self.listener, self.peer = listener, PresencePeer(listener)
+        self.client, self.listener, self.peer = client, listener, PresencePeer(listener)
         postman = Postman(self.client, Shelf(self.store, KeptUsers()), self._undeliverable, self._late)
         messages = Messages(_settings(self.url, policy), postman, self._with_address)
         self.permissions = Permissions(policy, self.client, self.store, messages, self._with_address)
@@ -155,10 +131,6 @@ class Office:
         run_for(0.05)
         self.store._thread.shutdown()
         self.store._engine.dispose()
-        glib.remove(self.client._reading)
-        glib.remove(self.client._clock)
-        for transaction in self.client._transactions.values():
-            glib.remove(transaction.timer)
 
 
 def _settings(url: str, policy: str) -> Settings:
@@ -180,16 +152,14 @@ def _settings(url: str, policy: str) -> Settings:
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    made = Listener()
-    yield made
-    made.close()
+    with Listener() as made:
+        yield made
 
 
 @pytest.fixture
-def opened(listener: Listener) -> Iterator[socket.socket]:
-    made = open_socket(listener.address)
-    yield made
-    made.close()
+def client(listener: Listener) -> Iterator[UserAgentClient]:
+    with open_socket(listener.address) as opened, sip_client(opened) as made:
+        yield made
 
 
 @pytest.fixture
@@ -197,12 +167,12 @@ def office(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     listener: Listener,
-    opened: socket.socket,
+    client: UserAgentClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Office]:
     """purple.authorize is the parameter, default ask."""
     monkeypatch.setattr(sip_watch, "LAST_NOTIFY", 0.1)
-    made = Office(tmp_path, listener, opened, getattr(request, "param", "ask"))
+    made = Office(tmp_path, listener, client, getattr(request, "param", "ask"))
     yield made
     made.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +20,7 @@ from purple_bridge.worker.typist import Typist
 from purple_bridge.worker.uac import UserAgentClient, open_socket
 from tests.agents.sip import Request
 from tests.loops import run_for, run_until
-from tests.sip_listener import Listener
+from tests.sip_listener import Listener, sip_client
 
 BOB = SipAddress.parse("sip:bob*jabber.org@xmpp.im.example.org")
 ALICE, CAROL = "alice@example.org", "carol@example.org"
@@ -34,9 +33,8 @@ class Office:
     ``rows``: Alice's, by id. ``looks``: ids after which rows were asked for. ``late``: who registered late.
     """
 
-    def __init__(self, listener: Listener, opened: socket.socket) -> None:
-        self.listener = listener
-        self.client = UserAgentClient(opened)
+    def __init__(self, listener: Listener, client: UserAgentClient) -> None:
+        self.listener, self.client = listener, client
         self.users = KeptUsers()
         self.postman = Postman(self.client, Shelf(self, self.users), self._failed, self._late)
         self.rows: dict[int, KeptRow] = {}
@@ -106,18 +104,11 @@ class Office:
 
 @pytest.fixture
 def office() -> Iterator[Office]:
-    listener = Listener()
-    opened = open_socket(listener.address)
-    made = Office(listener, opened)
-    yield made
-    glib.remove(made.client._reading)
-    glib.remove(made.client._clock)
-    for transaction in made.client._transactions.values():
-        glib.remove(transaction.timer)
-    for writing in made.postman._typist._writing.values():
-        glib.remove(writing.timer)
-    opened.close()
-    listener.close()
+    with Listener() as listener, open_socket(listener.address) as opened, sip_client(opened) as client:
+        made = Office(listener, client)
+        yield made
+        for writing in made.postman._typist._writing.values():
+            glib.remove(writing.timer)
 
 
 # ---- the order

@@ -16,12 +16,10 @@ from sqlalchemy import Engine, delete, insert, text, update
 
 from purple_bridge.addresses import GatewayDomain
 from purple_bridge.board import AccountBoard, State, Way
-from purple_bridge.commands import AccountSpec, RowsChanged, SendMessage
+from purple_bridge.commands import AccountSpec, RowsChanged
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.presence import WantedPresence, save_presence
 from purple_bridge.db.tables import presentity, purplemap_table
-from purple_bridge.libpurple.accounts import Account
-from purple_bridge.meter import Family
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE
 from purple_bridge.settings import Settings
@@ -32,6 +30,7 @@ from purple_bridge.worker.queue_rows import QueueRows
 from purple_bridge.worker.rows import Rows
 from purple_bridge.worker.store import Store
 from purple_bridge.worker.wanted import ALWAYS, Publication, Wanted
+from tests.account_host import NoHost
 from tests.agents.pidf import pidf
 from tests.databases import create_ours
 from tests.loops import run_for, run_until
@@ -52,33 +51,16 @@ IM, OTHER = _name(), _name(start=50)
 ELSEWHERE = _name(worker=2)
 
 
-class Host:
+class Host(NoHost):
     """What an account needs of its worker; it signs on in its own time, which never comes."""
-
-    resource = "test"
 
     def submit_login(self, server: str, login: Callable[[], bool]) -> None:
         """Never its turn."""
-
-    def login_ended(self, server: str) -> None:
-        raise AssertionError("no account signs on")
-
-    def account_made(self, account: OwnedAccount, purple: Account) -> None:
-        raise AssertionError("no account signs on")
 
     def account_changed(self, account: OwnedAccount) -> None:
         """Its state is what the tests look at."""
 
     way_changed = account_changed
-
-    def sending(self, message: SendMessage) -> None:
-        raise AssertionError(message)
-
-    def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, words: str) -> None:
-        raise AssertionError(words)
-
-    def count(self, family: Family, *labels: str) -> None:
-        """The metrics."""
 
 
 class Household:

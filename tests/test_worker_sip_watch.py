@@ -8,14 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from purple_bridge.addresses import SipAddress
-from purple_bridge.libpurple import glib
 from purple_bridge.worker import sip_watch
 from purple_bridge.worker.sip_watch import SipWatch
 from purple_bridge.worker.uac import UserAgentClient, open_socket
 from tests.agents.sip import Request, parameter
 from tests.loops import run_for, run_until
 from tests.presence_peer import CONTACT, PresencePeer
-from tests.sip_listener import Listener
+from tests.sip_listener import Listener, sip_client
 
 CAROL = SipAddress.parse("sip:carol*xmpp.example@xmpp.im.example.org")
 ALICE = SipAddress.parse("sip:alice@example.org")
@@ -23,9 +22,8 @@ ALICE = SipAddress.parse("sip:alice@example.org")
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    made = Listener()
-    yield made
-    made.close()
+    with Listener() as made:
+        yield made
 
 
 @pytest.fixture
@@ -35,19 +33,14 @@ def peer(listener: Listener) -> PresencePeer:
 
 @pytest.fixture
 def opened(listener: Listener) -> Iterator[socket.socket]:
-    made = open_socket(listener.address)
-    yield made
-    made.close()
+    with open_socket(listener.address) as made:
+        yield made
 
 
 @pytest.fixture
 def client(opened: socket.socket) -> Iterator[UserAgentClient]:
-    made = UserAgentClient(opened)
-    yield made
-    glib.remove(made._reading)
-    glib.remove(made._clock)
-    for transaction in made._transactions.values():
-        glib.remove(transaction.timer)
+    with sip_client(opened) as made:
+        yield made
 
 
 @pytest.fixture

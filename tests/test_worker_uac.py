@@ -11,12 +11,11 @@ from contextlib import suppress
 import pytest
 
 from purple_bridge.errors import BadRequest
-from purple_bridge.libpurple import glib
 from purple_bridge.worker import uac
 from purple_bridge.worker.uac import UserAgentClient, open_socket, parse_request, parse_response
 from tests.agents.sip import Response, parse
 from tests.loops import run_for, run_until
-from tests.sip_listener import Listener
+from tests.sip_listener import Listener, sip_client
 
 ALICE = "sip:alice@example.org;proto=purple"
 HEADERS = [
@@ -28,26 +27,20 @@ HEADERS = [
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    made = Listener()
-    yield made
-    made.close()
+    with Listener() as made:
+        yield made
 
 
 @pytest.fixture
 def opened(listener: Listener) -> Iterator[socket.socket]:
-    made = open_socket(listener.address)
-    yield made
-    made.close()
+    with open_socket(listener.address) as made:
+        yield made
 
 
 @pytest.fixture
 def client(opened: socket.socket) -> Iterator[UserAgentClient]:
-    made = UserAgentClient(opened)
-    yield made
-    glib.remove(made._reading)
-    glib.remove(made._clock)
-    for transaction in made._transactions.values():
-        glib.remove(transaction.timer)
+    with sip_client(opened) as made:
+        yield made
 
 
 class Answers(list[tuple[int, str]]):
@@ -412,26 +405,22 @@ def test_a_full_socket_is_waited_for(listener: Listener, opened: socket.socket) 
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     near.setblocking(False)
     far.setblocking(False)
-    client = UserAgentClient(_Sending(opened, near))  # type: ignore[arg-type]
-    for number in range(60):
-        client.send(ALICE, HEADERS, str(number).encode(), Answers().done)
-    run_for(0.1)
-    received: list[bytes] = []
+    with sip_client(_Sending(opened, near)) as client:  # type: ignore[arg-type]
+        for number in range(60):
+            client.send(ALICE, HEADERS, str(number).encode(), Answers().done)
+        run_for(0.1)
+        received: list[bytes] = []
 
-    def read() -> bool:
-        with suppress(BlockingIOError):
-            while True:
-                received.append(far.recv(65536))
-        return len(received) >= 60
+        def read() -> bool:
+            with suppress(BlockingIOError):
+                while True:
+                    received.append(far.recv(65536))
+            return len(received) >= 60
 
-    read()
-    assert 0 < len(received) < 60, "the pair took all at once, or this tests nothing"
-    run_until(read, "the others", 3)
-    assert [datagram.rpartition(b"\r\n\r\n")[2] for datagram in received[:60]] == [b"%d" % n for n in range(60)]
-    glib.remove(client._reading)
-    glib.remove(client._clock)
-    for transaction in client._transactions.values():
-        glib.remove(transaction.timer)
+        read()
+        assert 0 < len(received) < 60, "the pair took all at once, or this tests nothing"
+        run_until(read, "the others", 3)
+        assert [datagram.rpartition(b"\r\n\r\n")[2] for datagram in received[:60]] == [b"%d" % n for n in range(60)]
     near.close()
     far.close()
 

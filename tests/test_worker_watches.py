@@ -18,7 +18,6 @@ from purple_bridge.board import State
 from purple_bridge.commands import AccountSpec, SendMessage, Watch
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.events import ContactStatus, ResourcePresence, RosterEntry
-from purple_bridge.meter import Family
 from purple_bridge.presence import Note, Resource, Show
 from purple_bridge.worker import account as account_module
 from purple_bridge.worker import watches as watches_module
@@ -29,6 +28,7 @@ from purple_bridge.worker.outbox import Outbox
 from purple_bridge.worker.sip_out import SipSender
 from purple_bridge.worker.store import Store
 from purple_bridge.worker.watches import TICK, Watches, contact_presence
+from tests.account_host import NoHost
 
 GATEWAY = GatewayDomain("im.example.org")
 SPEC = AccountSpec("prpl-jabber", "alice@xmpp.example", "alice@example.org")
@@ -118,35 +118,6 @@ class Network(Account):
 
     def flush(self) -> None:
         """Nothing waits."""
-
-
-class Host:
-    """What an account needs of its worker; nothing of it matters here."""
-
-    resource = "test"
-
-    def submit_login(self, server: str, login: Callable[[], bool]) -> None:
-        raise AssertionError("no account signs on")
-
-    def login_ended(self, server: str) -> None:
-        raise AssertionError("no account signs on")
-
-    def account_made(self, account: OwnedAccount, purple: Account) -> None:
-        raise AssertionError("no account signs on")
-
-    def account_changed(self, account: OwnedAccount) -> None:
-        raise AssertionError(account)
-
-    way_changed = account_changed
-
-    def sending(self, message: SendMessage) -> None:
-        raise AssertionError(message)
-
-    def message_refused(self, account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
-        raise AssertionError(text)
-
-    def count(self, family: Family, *labels: str) -> None:
-        """The metrics."""
 
 
 class NoRows:
@@ -243,7 +214,7 @@ class Desk:
     def __init__(self, clock: Clock, loop: Loop, directory: Path) -> None:
         self.clock, self.loop, self.server, self.network = clock, loop, Server(), Network()
         self.watches = Watches(Sip(self.server), Database(self.server), Avatars(INLINE, directory))
-        self.account = OwnedAccount(SPEC, Host(), Outbox(NoRows()))
+        self.account = OwnedAccount(SPEC, NoHost(), Outbox(NoRows()))
         self.account.purple, self.account.state = self.network, State.ONLINE
         self.account.roster_changed()
 
