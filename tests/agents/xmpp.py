@@ -8,7 +8,6 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
@@ -234,9 +233,7 @@ class XmppUser:
     def __enter__(self) -> Self:
         return self.connect()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _call(self, action: Callable[[ClientXMPP], object]) -> None:

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+
+from tests.servers.threaded import ThreadedServer
 
 PIECE = 1 << 16
 SERVER = b":irc.test "
@@ -145,43 +144,17 @@ BEFORE = {
 WELCOME = b":irc.test 001 %s :hi\r\n:irc.test 376 %s :end\r\n"
 
 
-class HostileIrc:
-    """The server in a thread of its own. ``finished``, ``connections``, ``heard``: by the attack's name, its nick.
+class HostileIrc(ThreadedServer):
+    """``finished``, ``connections``, ``heard``: by the attack's name, its nick.
 
     A nick that is taken is asked for with more at its end: the attack is what stands before the first digit.
     """
 
     def __init__(self) -> None:
+        super().__init__("hostile-irc")
         self.finished: set[str] = set()
         self.connections: dict[str, int] = {}
         self.heard: dict[str, bytes] = {}
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hostile-irc", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = ""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from tests.servers.threaded import ThreadedServer
 
 PIECE = 1 << 16
 
@@ -90,34 +89,20 @@ class Plan:
     roster: bytes = b""
 
 
-class HostileXmpp:
-    """The server in a thread of its own, on a free port of loopback.
+class HostileXmpp(ThreadedServer):
+    """``plans``: by the first label of the domain.
 
-    ``plans``: by the first label of the domain. ``finished``: names of attacks that have been carried out, or that the
-    client has ended; ``logged_in``: those whose client has a session; ``connections``: how often a client came.
+    ``finished``: names of attacks that have been carried out, or that the client has ended; ``logged_in``: those whose
+    client has a session; ``connections``: how often a client came.
     """
 
     def __init__(self, plans: Mapping[str, Plan]) -> None:
+        super().__init__("hostile-xmpp", limit=1 << 20)
         self.plans = plans
         self.finished: set[str] = set()
         self.logged_in: set[str] = set()
         self.sessions: dict[str, Session] = {}
         self.connections: dict[str, int] = {}
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hostile-xmpp", daemon=True)
-        self.port = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
 
     def say(self, name: str, data: bytes) -> None:
         """To the client of this attack, from any thread; waits until it is written."""
@@ -126,19 +111,6 @@ class HostileXmpp:
     def heard(self, name: str) -> bytes:
         """What the client of this attack has written."""
         return bytes(self.sessions[name].all_heard)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20))
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session, name = Session("", reader, writer), ""
