@@ -20,7 +20,7 @@ from purple_bridge.db import contacts, presence_server
 from purple_bridge.db.account import Account as Row
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.mapping import Mapping
-from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES, StoredDocument
+from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES, Replacement, StoredDocument
 from purple_bridge.destinations import Route, contacts_of, routes
 from purple_bridge.errors import BadRequest, GatewayError
 from purple_bridge.ownership import account_digest, plugin_of
@@ -92,7 +92,10 @@ class ContactLists:
 
     def contacts_of(self, user: SipAddress) -> list[ContactOfUser]:
         """All IM contacts of the user, by account. Raises SQLAlchemyError, DatabaseUnavailable."""
-        rows = {account_digest(row.protocol, row.ext_user).hex(): row for row in self._rows(user)}
+        return self._contacts_of(self._rows(user))
+
+    def _contacts_of(self, accounts: Iterable[Row]) -> list[ContactOfUser]:
+        rows = {account_digest(row.protocol, row.ext_user).hex(): row for row in accounts}
         listed = contacts.load(self._engine, list(rows))
         pairs = [(rows[account], contact) for account, found in listed.items() for contact in found]
         owners = self._mapping.accounts_for_pairs({_pair(row, contact) for row, contact in pairs})
@@ -117,9 +120,15 @@ class ContactLists:
     # ------------------------------------------------------------ towards the phones
     def prepare(self, user: SipAddress) -> None:
         """Somebody is about to read the documents: as ``write``, but never over a list that a phone has written."""
-        listed = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
+        list_uri, service_uri = _document_uris(user)
+        stored = presence_server.load_documents(self._engine, [list_uri, service_uri])
+        listed = stored.get(list_uri)
         if listed is None or listed.is_ours:
             self.write(user)
+            return
+        service = Replacement(RLS_SERVICES, service_uri, _service(user, listed.body), stored.get(service_uri))
+        if _is_due(service):
+            presence_server.replace_documents(self._engine, user, [service])
 
     def write(self, user: SipAddress, even_unread: bool = False) -> Written:
         """Make the documents what the accounts' lists say. Raises as ``contacts_of``.
@@ -127,45 +136,35 @@ class ContactLists:
         A list that a phone has written since this object read it last is left alone, unless ``even_unread``: what the
         phone has changed would be gone before ``edits`` saw it.
         """
-        if not self._rows(user):
+        rows = self._rows(user)
+        if not rows:
             return Written.UNCHANGED
-        listed = self._write_list(user, even_unread)
-        changed = self._write_service(user)
-        return Written.CHANGED if changed and listed is Written.UNCHANGED else listed
-
-    def _write_list(self, user: SipAddress, even_unread: bool) -> Written:
-        doc_uri = presence_server.document_uri(LISTS, user)
-        entries = _entries(self.contacts_of(user))
-        ours = {entry.uri for entry in entries}
+        entries = _entries(self._contacts_of(rows))
+        list_uri, service_uri = _document_uris(user)
         for _ in range(TRIES):
-            before = presence_server.load_document(self._engine, doc_uri)
-            if before and not even_unread and self._is_unread(user, before):
+            stored = presence_server.load_documents(self._engine, [list_uri, service_uri])
+            listed = stored.get(list_uri)
+            if listed and not even_unread and self._is_unread(user, listed):
                 return Written.UNREAD
-            self._seen[user.key] = before.etag if before else ""
-            merged = resource_lists.merge(
-                before.body if before else None, entries, lambda uri: uri in ours or self._is_contact(uri)
-            )
-            if before and merged == before.body:
+            self._seen[user.key] = listed.etag if listed else ""
+            merged = self._merged(entries, listed)
+            new_list = Replacement(RESOURCE_LISTS, list_uri, merged, listed)
+            service = Replacement(RLS_SERVICES, service_uri, _service(user, merged), stored.get(service_uri))
+            changes = [change for change in (new_list, service) if _is_due(change)]
+            if not changes:
                 return Written.UNCHANGED
-            if presence_server.replace_document(self._engine, user, RESOURCE_LISTS, doc_uri, merged, before):
+            if presence_server.replace_documents(self._engine, user, changes):
                 return Written.CHANGED
         return Written.UNCHANGED
+
+    def _merged(self, entries: list[Entry], listed: StoredDocument | None) -> bytes:
+        ours = {entry.uri for entry in entries}
+        before = listed.body if listed else None
+        return resource_lists.merge(before, entries, lambda uri: uri in ours or self._is_contact(uri))
 
     def _is_unread(self, user: SipAddress, document: StoredDocument) -> bool:
         """Where nothing was seen before, after a start, the accounts' lists count: they may have changed meanwhile."""
         return not document.is_ours and self._seen.get(user.key, document.etag) != document.etag
-
-    def _write_service(self, user: SipAddress) -> bool:
-        """Not over one that a phone has written."""
-        doc_uri = presence_server.document_uri(SERVICES, user)
-        listed = presence_server.load_document(self._engine, presence_server.document_uri(LISTS, user))
-        before = presence_server.load_document(self._engine, doc_uri)
-        if listed is None or (before and not before.is_ours):
-            return False
-        document = resource_lists.services(resource_lists.read(listed.body), service_of(user).uri)
-        if before and before.body == document:
-            return False
-        return presence_server.replace_document(self._engine, user, RLS_SERVICES, doc_uri, document, before)
 
     def _is_contact(self, uri: str) -> bool:
         try:
@@ -203,6 +202,22 @@ class ContactLists:
         for row, contact in routes(rows, found):
             return [Edit(row, contact.name, entry.display_name, entry.groups)]
         return []
+
+
+def _document_uris(user: SipAddress) -> tuple[str, str]:
+    """Of the list, and of the address that stands for it."""
+    return presence_server.document_uri(LISTS, user), presence_server.document_uri(SERVICES, user)
+
+
+def _service(user: SipAddress, listed: bytes) -> bytes:
+    return resource_lists.services(resource_lists.read(listed), service_of(user).uri)
+
+
+def _is_due(change: Replacement) -> bool:
+    """Another document than before, and no service document that a phone has written."""
+    before = change.before
+    foreign = before is not None and not before.is_ours
+    return not (before and before.body == change.body) and not (foreign and change.doc_type == RLS_SERVICES)
 
 
 def _pair(row: Row, listed: ListedContact) -> tuple[str, str]:

@@ -255,16 +255,16 @@ def test_a_service_document_of_a_phone_is_not_overwritten(user: User) -> None:
 
 
 def test_a_change_of_the_phone_at_the_same_moment_is_not_lost(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    load, phones = presence_server.load_document, [_lists(f'<list name="Family"><entry uri="{GRANDMA}"/></list>')]
+    load, phones = presence_server.load_documents, [_lists(f'<list name="Family"><entry uri="{GRANDMA}"/></list>')]
 
-    def interrupted(engine: Engine, doc_uri: str) -> presence_server.StoredDocument | None:
-        found = load(engine, doc_uri)
+    def interrupted(engine: Engine, doc_uris: list[str]) -> dict[str, presence_server.StoredDocument]:
+        found = load(engine, doc_uris)
         if phones:
             user.put(phones.pop())
         return found
 
     user.save(BOB)
-    monkeypatch.setattr(presence_server, "load_document", interrupted)
+    monkeypatch.setattr(presence_server, "load_documents", interrupted)
     assert user.lists.write(ALICE) is Written.UNREAD
     assert [edit.removed for edit in user.edits()] == [True], "the phone did not know of Bob"
     assert user.write()
@@ -294,6 +294,7 @@ def test_who_subscribes_does_not_write_over_what_a_phone_has_written(user: User)
     user.put(_lists(""))
     ContactLists(user.engine, Mapping(user.engine), GATEWAY).prepare(ALICE)
     assert user.entries() == []
+    assert BOB_URI not in user.document(SERVICES).decode(), "who subscribes sees what the phone has written"
 
 
 # ---- what a phone changes

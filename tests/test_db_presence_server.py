@@ -23,6 +23,8 @@ from purple_bridge.db.presence_server import (
     RESOURCE_LISTS,
     TERMINATED,
     PublishedDocument,
+    Replacement,
+    StoredDocument,
     StoredSubscription,
 )
 from purple_bridge.db.schema import create_all
@@ -344,19 +346,25 @@ def test_every_version_has_an_etag_of_its_own(engine: Engine) -> None:
 
 
 def test_what_has_changed_meanwhile_is_not_written_over(database: Database) -> None:
-    engine, at = database.engine, (ALICE, RESOURCE_LISTS, "/a")
-    assert presence_server.replace_document(engine, *at, b"<one/>", None)
+    engine = database.engine
+
+    def put(body: bytes, before: StoredDocument | None, uri: str = "/a") -> bool:
+        new = [Replacement(RESOURCE_LISTS, "/b", b"<beside/>", None), Replacement(RESOURCE_LISTS, uri, body, before)]
+        return presence_server.replace_documents(engine, ALICE, new[uri == "/a" :])
+
+    assert put(b"<one/>", None)
     before = presence_server.load_document(engine, "/a")
-    assert not presence_server.replace_document(engine, *at, b"<new/>", None)
-    assert presence_server.replace_document(engine, *at, b"<two/>", before)
-    assert not presence_server.replace_document(engine, *at, b"<three/>", before)
+    assert not put(b"<new/>", None)
+    assert put(b"<two/>", before)
+    assert not put(b"<three/>", before)
     found = presence_server.load_document(engine, "/a")
     assert found is not None
     assert found.body == b"<two/>"
     with engine.begin() as connection:
         connection.execute(delete(xcap))
-    assert not presence_server.replace_document(engine, *at, b"<four/>", found)
-    assert database.rows("xcap", "doc") == []
+    assert not put(b"<four/>", found)
+    assert not put(b"<five/>", found, "/c")
+    assert database.rows("xcap", "doc") == [], "all or none"
 
 
 def test_a_document_of_a_phone_is_not_ours(database: Database) -> None:

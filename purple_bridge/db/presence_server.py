@@ -7,6 +7,7 @@ form. Must not know what a document says.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,10 +231,14 @@ def document_uri(auid: str, user: SipAddress) -> str:
 
 def load_document(engine: Engine, doc_uri: str) -> StoredDocument | None:
     """None: there is none. Raises SQLAlchemyError."""
-    statement = select(xcap.c.doc, xcap.c.etag).where(xcap.c.doc_uri == doc_uri)
+    return load_documents(engine, [doc_uri]).get(doc_uri)
+
+
+def load_documents(engine: Engine, doc_uris: Sequence[str]) -> dict[str, StoredDocument]:
+    """Those that are there. Raises SQLAlchemyError."""
+    statement = select(xcap.c.doc_uri, xcap.c.doc, xcap.c.etag).where(xcap.c.doc_uri.in_(doc_uris))
     with engine.connect() as connection:
-        row = connection.execute(statement).first()
-        return None if row is None else StoredDocument(bytes(row.doc), row.etag)
+        return {row.doc_uri: StoredDocument(bytes(row.doc), row.etag) for row in connection.execute(statement)}
 
 
 def save_document(engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes) -> None:
@@ -244,24 +249,34 @@ def save_document(engine: Engine, user: SipAddress, doc_type: int, doc_uri: str,
             connection.execute(insert(xcap).values(_key(user, doc_type, doc_uri) | _values(body)))
 
 
-def replace_document(
-    engine: Engine, user: SipAddress, doc_type: int, doc_uri: str, body: bytes, before: StoredDocument | None
-) -> bool:
-    """In the place of ``before``, None: of nothing; False where something else is there now. Raises SQLAlchemyError."""
-    with engine.begin() as connection:
-        if before is None:
-            return _insert_document(connection, _key(user, doc_type, doc_uri) | _values(body))
-        same = (xcap.c.doc_uri == doc_uri) & (xcap.c.etag == before.etag)
-        return connection.execute(update(xcap).where(same).values(_values(body))).rowcount > 0
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """``body`` in the place of ``before``, None: of nothing."""
+
+    doc_type: int
+    doc_uri: str
+    body: bytes
+    before: StoredDocument | None
 
 
-def _insert_document(connection: Connection, row: dict[str, Any]) -> bool:
+def replace_documents(engine: Engine, user: SipAddress, replacements: Sequence[Replacement]) -> bool:
+    """All of them, or none and False where something else is there now. Raises SQLAlchemyError."""
     try:
-        with connection.begin_nested():
-            connection.execute(insert(xcap).values(row))
+        with engine.begin() as connection:
+            if not all(_replace(connection, user, one) for one in replacements):
+                connection.rollback()
+                return False
     except IntegrityError:
         return False
     return True
+
+
+def _replace(connection: Connection, user: SipAddress, new: Replacement) -> bool:
+    if new.before is None:
+        connection.execute(insert(xcap).values(_key(user, new.doc_type, new.doc_uri) | _values(new.body)))
+        return True
+    same = (xcap.c.doc_uri == new.doc_uri) & (xcap.c.etag == new.before.etag)
+    return connection.execute(update(xcap).where(same).values(_values(new.body))).rowcount > 0
 
 
 def _values(body: bytes) -> dict[str, Any]:
