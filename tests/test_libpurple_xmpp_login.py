@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
+from purple_bridge.libpurple import glib
+from purple_bridge.libpurple.scram import MOST_ITERATIONS
 from tests.children import run_in_child
 from tests.purple_client import PASSWORD, new_users, started, wait_error, wait_online, xmpp_account
 from tests.servers.base import HOST
@@ -68,11 +73,11 @@ def failing(port: int) -> dict[str, Any]:
     return wait_error(recorder)
 
 
-def challenge(said: str) -> str:
+def challenge(said: str, iterations: int = 4096) -> str:
     """RFC 5802 §3: with the client's nonce and more."""
     first = base64.b64decode(re.search(r">([^<]+)<", said)[1]).decode()  # type: ignore[index]
     nonce = first.rpartition("r=")[2]
-    content = base64.b64encode(f"r={nonce}more,s=QSXCR+Q6sek8bf92,i=4096".encode()).decode()
+    content = base64.b64encode(f"r={nonce}more,s=QSXCR+Q6sek8bf92,i={iterations}".encode()).decode()
     return f"<challenge {SASL}>{content}</challenge>"
 
 
@@ -105,3 +110,34 @@ def test_a_challenge_that_is_none() -> None:
     with server(f"<challenge {SASL}>****</challenge>") as (port, _):
         error = run_in_child(failing, port)
     assert error["text"].startswith("SCRAM: ")
+
+
+def test_a_server_that_asks_twice() -> None:
+    with server(lambda said: 2 * challenge(said)) as (port, _):
+        error = run_in_child(failing, port)
+    assert "asks twice" in error["text"]
+
+
+def longest_pause(port: int) -> tuple[float, float]:
+    """Of the loop, while the server is answered, and how long the answer takes; both in seconds."""
+    started_at = time.monotonic()
+    hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), bytes(12), MOST_ITERATIONS)
+    took, recorder, ticks = time.monotonic() - started_at, started(), [time.monotonic()]
+    xmpp_account("alice", port, PASSWORD)
+    ticks[0] = time.monotonic()
+
+    def tick() -> bool:
+        ticks.append(time.monotonic())
+        return True
+
+    glib.add_timer(0.01, tick)
+    wait_error(recorder)
+    return max(later - before for before, later in pairwise(ticks)), took
+
+
+def test_a_server_that_wants_much_computed_keeps_nobody_waiting() -> None:
+    refusal = f"<failure {SASL}><not-authorized/></failure>"
+    with server(lambda said: challenge(said, MOST_ITERATIONS), refusal, refusal) as (port, heard):
+        pause, took = run_in_child(longest_pause, port)
+    assert "<response" in heard[1]
+    assert pause < took / 2

@@ -9,9 +9,10 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 
 MECHANISMS = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}  # the first one that a server has is taken
-MOST_ITERATIONS = 500_000  # a server must not keep this process busy for seconds
+MOST_ITERATIONS = 500_000  # a server must not keep a processor busy for seconds
 GS2_HEADER = "n,,"  # RFC 5802 §7: no channel binding, no other identity
 
 
@@ -34,8 +35,11 @@ class Scram:
         """The client's first message."""
         return (GS2_HEADER + self._first).encode()
 
-    def answer(self, challenge: bytes) -> bytes:
-        """The client's final message. Raises ScramError."""
+    def answer(self, challenge: bytes) -> Callable[[], bytes]:
+        """What computes the client's final message: in any thread, since a server decides how long that takes.
+
+        Once for each login, before ``verify``. Raises ScramError.
+        """
         said = _attributes(challenge)
         nonce, iterations = said.get("r", ""), said.get("i", "")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
@@ -44,7 +48,11 @@ class Scram:
             raise ScramError(f"the server wants {iterations[:10] or 'no'} iterations")
         final = f"c={_base64(GS2_HEADER.encode())},r={nonce}"
         signed = ",".join((self._first, challenge.decode(), final)).encode()
-        salted = hashlib.pbkdf2_hmac(self._hash, self._password, _decoded(said.get("s", "")), int(iterations))
+        salt = _decoded(said.get("s", ""))
+        return lambda: self._final(final, signed, salt, int(iterations))
+
+    def _final(self, final: str, signed: bytes, salt: bytes, iterations: int) -> bytes:
+        salted = hashlib.pbkdf2_hmac(self._hash, self._password, salt, iterations)
         self._signature = self._hmac(self._hmac(salted, b"Server Key"), signed)
         key = self._hmac(salted, b"Client Key")
         proof = self._hmac(hashlib.new(self._hash, key).digest(), signed)

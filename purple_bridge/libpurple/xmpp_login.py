@@ -3,6 +3,9 @@
 Debian's libpurple leaves logins to Cyrus SASL: each takes 11 ms of CPU time, and what Cyrus keeps of it, 7 KB, stays as
 long as the connection. libjabber lets others add mechanisms (auth.h JabberSaslMech). Whatever SCRAM cannot do is still
 left to Cyrus: a server without it, or one that refuses it and has something else.
+
+The key is derived in a thread of its own (hashlib gives Python's lock back meanwhile): some milliseconds, or as long as
+a server wants it to take, in which the other accounts' messages go on.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import binascii
 import ctypes
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int8, c_void_p
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from . import c, glib, xmlnode
@@ -25,6 +30,7 @@ LIBJABBER = "libjabber.so.0"
 SASL = b"urn:ietf:params:xml:ns:xmpp-sasl"
 HIGHEST_PRIORITY = 127  # Cyrus has 100
 FAIL, OK, CONTINUE = -1, 0, 1  # auth.h JabberSaslState
+THREADS = 2  # a server that takes long keeps not all other logins waiting
 
 _P = c_void_p
 _Reply = POINTER(_P)  # of xmlnode*, or of char*
@@ -49,10 +55,11 @@ class _Mechanism(Structure):
 
 @dataclass(slots=True)
 class _Login:
-    """``others``: what the server has besides SCRAM."""
+    """``others``: what the server has besides SCRAM. ``answer``: the one that is being computed, or was."""
 
     scram: Scram
     others: list[str]
+    answer: Future[bytes] | None = None
 
 
 class Logins:
@@ -61,6 +68,7 @@ class Logins:
     def __init__(self) -> None:
         self._running: dict[int, _Login] = {}
         self._mechanisms: list[_Mechanism] = []  # libjabber keeps their addresses
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="purple-login")
 
     def install(self) -> None:
         """Once, when prpl-jabber is loaded; nothing happens where it has no such functions."""
@@ -70,6 +78,7 @@ class Logins:
                 ("jabber_auth_add_mech", None, [_P]),
                 ("jabber_auth_remove_mech", None, [_P]),
                 ("jabber_auth_start", None, [_P, _P]),
+                ("jabber_send", None, [_P, _P]),
                 ("jabber_saslprep", _P, [c_char_p]),
             ):
                 function = getattr(self._jabber, name)
@@ -119,40 +128,62 @@ class Logins:
     def _challenged(self, stream: int, packet: int, reply: Any, message: Any) -> int:
         """RFC 6120 §6.4.3; a server may send its proof as a challenge, too."""
         try:
-            scram, challenge = self._scram(stream), _decoded(xmlnode.text_of(packet))
-            answer = b"" if challenge.startswith(b"v=") else scram.answer(challenge)
-            if not answer:
-                scram.verify(challenge)
+            login, challenge = self._login(stream), _decoded(xmlnode.text_of(packet))
+            if challenge.startswith(b"v="):
+                login.scram.verify(challenge)
+                reply[0] = _element(b"response", b"")
+            else:
+                self._answer(stream, login, challenge)
         except ScramError as error:
             return _refused(error, message)
-        reply[0] = _element(b"response", answer)
         return CONTINUE
+
+    def _answer(self, stream: int, login: _Login, challenge: bytes) -> None:
+        """It goes out when it is computed; libjabber minds no reply that comes later. Raises ScramError."""
+        if login.answer is not None:
+            raise ScramError("the server asks twice")
+        login.answer = self._threads.submit(login.scram.answer(challenge))
+        login.answer.add_done_callback(lambda _: glib.call_soon(partial(self._send_answer, stream, login)))
+
+    def _send_answer(self, stream: int, login: _Login) -> None:
+        if self._running.get(stream) is not login or login.answer is None:
+            return  # the connection has ended meanwhile
+        response = _element(b"response", login.answer.result())
+        self._jabber.jabber_send(stream, response)
+        xmlnode.free(response)
 
     def _succeeded(self, stream: int, packet: int, message: Any) -> int:
         try:
-            scram = self._scram(stream)
+            scram = self._login(stream).scram
             if not scram.verified:
                 scram.verify(_decoded(xmlnode.text_of(packet)))
         except ScramError as error:
             return _refused(error, message)
         finally:
-            self._running.pop(stream, None)
+            self._end(stream)
         return OK
 
-    def _scram(self, stream: int) -> Scram:
+    def _login(self, stream: int) -> _Login:
         """Raises ScramError."""
         login = self._running.get(stream)
         if login is None:
             raise ScramError("the server answers what it was not asked")
-        return login.scram
+        return login
+
+    def _end(self, stream: int) -> _Login | None:
+        """What nobody needs any more is not computed."""
+        login = self._running.pop(stream, None)
+        if login is not None and login.answer is not None:
+            login.answer.cancel()
+        return login
 
     def _failed(self, stream: int, _packet: int, _reply: Any, _message: Any) -> int:
         """As Cyrus does, what else the server has is tried."""
-        login = self._running.pop(stream, None)
+        login = self._end(stream)
         return self._leave_to_libpurple(stream, login.others) if login and login.others else FAIL
 
     def _ended(self, stream: int) -> None:
-        self._running.pop(stream, None)
+        self._end(stream)
 
     # ------------------------------------------------------------ what libjabber knows
     def _leave_to_libpurple(self, stream: int, offered: list[str]) -> int:
