@@ -117,6 +117,14 @@ def wait_online(*accounts: Account) -> None:
     run_until(lambda: all(account.connected for account in accounts), "all accounts online")
 
 
+def signed_on(port: int, *names: str) -> tuple[Recorder, list[Account]]:
+    """libpurple, started in this process, with an XMPP account of each name that is online."""
+    recorder = started()
+    accounts = [xmpp_account(name, port) for name in names]
+    wait_online(*accounts)
+    return recorder, accounts
+
+
 def wait_error(recorder: Recorder) -> dict[str, Any]:
     """The first error of a connection, as JSON."""
     error = run_until(lambda: recorder.errors, "an error of the connection")[0][1]

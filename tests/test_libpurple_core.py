@@ -17,7 +17,7 @@ from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import strip
 from tests.children import run_in_child
 from tests.loops import run_until
-from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, signed_on, started, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
 MESSAGES = 20_000
@@ -118,9 +118,7 @@ def _rss_kib() -> int:
 
 
 def growth(port: int, first: str, second: str, count: int) -> int:
-    recorder = started()
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, _two) = signed_on(port, first, second)
 
     def send(messages: int) -> None:
         for _ in range(0, messages, BATCH):

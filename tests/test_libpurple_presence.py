@@ -21,7 +21,7 @@ from purple_bridge.libpurple.xmpp_presence import MOST_LANGUAGES, MOST_OCTETS, M
 from tests.agents.xmpp import XmppPresence, XmppUser
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
-from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, signed_on, started, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
 MARKUP = 'a < b & "c" <b>d</b>'
@@ -68,9 +68,7 @@ def _name_of(account: Account) -> str:
 
 
 def clients(port: int, purple: str, other: str) -> dict[str, Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with _user(other, port) as phone, _user(other, port, "desk") as desk:
         _watch(account, phone, other)
         desk.send_xml(
@@ -108,9 +106,7 @@ def test_every_client_of_a_contact_is_seen_with_all_it_says(prosody: Prosody) ->
 
 
 def news(port: int, purple: str, other: str) -> list[int]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with _user(other, port) as phone:
         _watch(account, phone, other)
         steps = [
@@ -138,9 +134,7 @@ def test_only_what_changed_is_told_and_that_once(prosody: Prosody) -> None:
 
 
 def strangers(port: int, purple: str, other: str) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with _user(other, port) as stranger:
         stranger.presence(to=_bare(purple), status="look at me")
         stranger.send_xml(f"<presence to='{_bare(purple)}'><x xmlns='http://jabber.org/protocol/muc#user'/></presence>")
@@ -154,9 +148,7 @@ def test_who_is_not_on_the_list_is_not_remembered(prosody: Prosody) -> None:
 
 
 def reconnected(port: int, purple: str, other: str) -> dict[str, Any]:
-    started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    _, (account,) = signed_on(port, purple)
     with _user(other, port) as phone:
         _watch(account, phone, other)
         counts, states = [], []
@@ -177,9 +169,7 @@ def test_nothing_is_known_while_signed_off_and_all_again_afterwards(prosody: Pro
 
 
 def flapping(port: int, purple: str, other: str) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with _user(other, port) as phone:
         _watch(account, phone, other)
         for number in range(500):
@@ -216,9 +206,7 @@ def test_without_a_resource_all_clients_leave() -> None:
 
 
 def long_notes(port: int, purple: str, other: str) -> dict[str, Any]:
-    started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    _, (account,) = signed_on(port, purple)
     with _user(other, port) as phone:
         _watch(account, phone, other)
         many = "".join(f"<status xml:lang='x-{number}'>ü{'ä' * 5000}</status>" for number in range(25))
@@ -238,9 +226,8 @@ def test_what_a_status_says_is_limited_and_nonsense_is_left_out(prosody: Prosody
 
 
 def permissions(port: int, purple: str, other: str) -> dict[str, Any]:
-    recorder, who = started(), _bare(other)
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
+    who = _bare(other)
     seen: dict[str, Any] = {}
     with _user(other, port) as user:
         account.ask_contact(who)
@@ -305,9 +292,8 @@ def _idle(shown: ET.Element) -> list[Any]:
 
 
 def shown(port: int, purple: str, other: str, since: int) -> dict[str, Any]:
-    recorder, seen = started(), dict[str, Any]()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
+    seen: dict[str, Any] = {}
     with _user(other, port) as user:
         _friend(account, user, recorder)
         account.set_status(buddies.AVAILABLE, MARKUP, chat=True)
@@ -407,9 +393,8 @@ def _publish_avatar(user: XmppUser, data: str, digest: str) -> None:
 
 
 def avatar(port: int, purple: str, other: str, way: str) -> list[Any]:
-    recorder, who = started(), _bare(other)
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
+    who = _bare(other)
     data, digest = base64.b64encode(PICTURE).decode(), hashlib.sha1(PICTURE).hexdigest()
     with _user(other, port) as user:
         _watch(account, user, other)
@@ -438,9 +423,7 @@ def test_avatars_and_names_are_seen(prosody: Prosody, way: str) -> None:
 
 def avatar_on_the_web(port: int, purple: str, other: str) -> bool:
     """Whether libpurple has asked the web server that the contact names."""
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with _user(other, port) as user, socket.create_server(("127.0.0.1", 0)) as web:
         web.setblocking(False)
         _watch(account, user, other)

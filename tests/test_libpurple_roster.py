@@ -12,7 +12,7 @@ from purple_bridge.libpurple.events import RosterEntry
 from tests.agents.xmpp import XmppUser
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
-from tests.purple_client import PASSWORD, Recorder, irc_account, new_users, started, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, irc_account, new_users, signed_on, started, wait_online
 from tests.servers.ngircd import Ngircd
 from tests.servers.prosody import Prosody
 
@@ -35,9 +35,8 @@ def _became(account: Account, name: str, expected: list[Any]) -> list[Any]:
 
 
 def edited(port: int, purple: str, other: str) -> dict[str, Any]:
-    recorder, who = started(), f"{other}@localhost"
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
+    who = f"{other}@localhost"
     run_until(lambda: recorder.rosters == [account], "the list, told once")
     empty = account.roster()
     account.save_contact(who, ALIAS, ("Friends", "Work & Play"))
@@ -79,9 +78,8 @@ def test_contacts_are_added_renamed_moved_and_removed(prosody: Prosody) -> None:
 
 def elsewhere(port: int, purple: str, other: str) -> dict[str, Any]:
     """Another client of the account changes the list, while this one is there and while it is not."""
-    recorder, who = started(), f"{other}@localhost"
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
+    who = f"{other}@localhost"
     with XmppUser(f"{purple}@localhost/desk", PASSWORD, ("127.0.0.1", port)) as desk:
         _set(desk, f"<item jid='{who}' name='Bob'><group>A</group><group>A</group><group>B</group></item>")
         _set(desk, "<item jid='other@localhost'/>")
@@ -108,9 +106,7 @@ def test_what_another_client_changes_is_seen_also_when_it_did_so_meanwhile(proso
 
 
 def forged(port: int, purple: str, other: str) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with XmppUser(f"{other}@localhost/desk", PASSWORD, ("127.0.0.1", port)) as attacker:
         for kind in ("set", "result"):
             attacker.send_xml(
@@ -128,9 +124,7 @@ def test_nobody_else_changes_the_list(prosody: Prosody) -> None:
 
 
 def refused(port: int, purple: str) -> list[Any]:
-    started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    _, (account,) = signed_on(port, purple)
     account.save_contact("not@a@jid", "x", ())
     account.save_contact("good@localhost", "with \x00 controls \x1b", ("G\x07roup", "\x01"))
     _became(account, "good@localhost", ["with  controls ", ["Group"], "none"])
@@ -142,9 +136,7 @@ def test_what_the_server_refuses_harms_nothing(prosody: Prosody) -> None:
 
 
 def both(port: int, first: str, second: str) -> list[str]:
-    recorder: Recorder = started()
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
     for account, who in ((one, second), (two, first)):
         recorder.requests.clear()
         account.ask_contact(f"{who}@localhost")

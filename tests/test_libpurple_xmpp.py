@@ -11,7 +11,7 @@ from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.text import escape, strip
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
-from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_error, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, signed_on, started, wait_error, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 from tests.waiting import free_port
 
@@ -28,9 +28,7 @@ def _texts(recorder: Recorder, account: Account) -> list[str]:
 
 
 def exchange(port: int, first: str, second: str, text: str) -> list[Any]:
-    recorder = started()
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
     assert one.send_im(f"{second}@localhost", escape(text)) >= 0
     message = run_until(lambda: recorder.messages, "the message")[0][1]
     assert two.send_im(message.sender, escape(text)) >= 0
@@ -48,9 +46,7 @@ def test_two_accounts_write_to_each_other(prosody: Prosody) -> None:
 
 
 def burst(port: int, first: str, second: str, count: int) -> list[str]:
-    recorder = started()
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
     for number in range(count):
         one.send_im(f"{second}@localhost", str(number))
     run_until(lambda: len(recorder.messages) == count, f"{count} messages")
@@ -62,9 +58,7 @@ def test_a_burst_arrives_in_order(prosody: Prosody) -> None:
 
 
 def while_away(port: int, first: str, second: str, text: str) -> list[Any]:
-    recorder = started()
-    one = xmpp_account(first, port)
-    wait_online(one)
+    recorder, (one,) = signed_on(port, first)
     for number in range(KEPT):
         one.send_im(f"{second}@localhost", escape(f"{number} {text}"))
     run_for(0.5)
@@ -102,9 +96,8 @@ def _is_online(account: Account, name: str) -> bool:
 
 
 def presence(port: int, first: str, second: str, note: str) -> dict[str, Any]:
-    recorder, name = started(), f"{second}@localhost"
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
+    name = f"{second}@localhost"
     unknown = one.buddy_status(name)
     befriend(recorder, one, two, name)
     request = recorder.requests[0][1]
@@ -150,9 +143,8 @@ def test_presence_with_a_note_is_seen(prosody: Prosody) -> None:
 
 
 def deny(port: int, first: str, second: str) -> bool:
-    recorder, name = started(), f"{second}@localhost"
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, _two) = signed_on(port, first, second)
+    name = f"{second}@localhost"
     one.add_buddy(name)
     run_until(lambda: recorder.requests, "the question")[0][1].deny()
     run_for(0.5)
@@ -165,9 +157,8 @@ def test_who_is_denied_sees_nothing(prosody: Prosody) -> None:
 
 def too_late(port: int, first: str, second: str) -> list[bool]:
     """The answers come when the connection that asked is gone, and again."""
-    recorder, name = started(), f"{second}@localhost"
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
+    name = f"{second}@localhost"
     one.add_buddy(name)
     request = run_until(lambda: recorder.requests, "the question")[0][1]
     two.disconnect()

@@ -22,7 +22,7 @@ from tests.agents.xmpp import XmppUser
 from tests.bodies import BODIES, CONTROLS, OF_CONTACTS
 from tests.children import run_in_child
 from tests.loops import run_for, run_until
-from tests.purple_client import PASSWORD, Recorder, new_users, started, wait_online, xmpp_account
+from tests.purple_client import PASSWORD, Recorder, new_users, signed_on, started, wait_online, xmpp_account
 from tests.servers.prosody import Prosody
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
@@ -83,9 +83,7 @@ def _texts(recorder: Recorder) -> list[str | None]:
 
 
 def every_text(port: int, purple: str, other: str) -> dict[str, Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         for body in TEXTS:
             _send(account, _bare(other), body.text)
@@ -113,9 +111,7 @@ def test_every_text_arrives_exactly_both_ways(prosody: Prosody) -> None:
 
 
 def markup(port: int, purple: str, other: str) -> list[Any]:
-    started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    _, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         account.send_im(_bare(other), "<b>really</b> bold", text="*really*  bold", ident="p1")
         stanza = user.with_id("p1")
@@ -129,9 +125,7 @@ def test_real_markup_goes_as_xhtml_beside_the_text(prosody: Prosody) -> None:
 
 
 def not_xml(port: int, purple: str, other: str, texts: list[str]) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     results = [account.send_im(_bare(other), escape(text), text=text, ident="p1") for text in texts]
     results.append(account.send_im(_bare(other), "good", text="good", subject=texts[0]))
     _send(account, _bare(other), "good", ident="p2")
@@ -148,9 +142,7 @@ def test_what_xml_cannot_carry_is_refused_and_does_not_end_the_stream(prosody: P
 
 
 def fields(port: int, purple: str, other: str) -> list[Any]:
-    started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    _, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         _send(account, _bare(other), "Hallo", ident="p0", wants_receipt=True, subject="<Kühe> & mehr", language="de")
         _send(account, _bare(other), "Hello", ident="p1")
@@ -172,9 +164,7 @@ def test_subject_language_and_the_wish_for_a_receipt_are_sent(prosody: Prosody) 
 
 def answers(port: int, purple: str, other: str) -> list[Any]:
     """What is written to a contact before he has said anything, and after a text in a thread, without chat state."""
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         _send(account, _bare(other), "first", ident="p1")
         first = user.with_id("p1")
@@ -193,9 +183,7 @@ def test_an_answer_belongs_to_the_thread_and_has_a_chat_state_only_for_who_knows
 
 def received(port: int, purple: str, other: str, stanzas: list[str]) -> list[dict[str, Any]]:
     """The messages made of ``stanzas``, in which {to} stands for the account."""
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, _ = signed_on(port, purple)
     with Listener(other, port) as user:
         for stanza in stanzas:
             user.send_xml(stanza.format(to=_bare(purple)))
@@ -294,9 +282,7 @@ def test_messages_are_acknowledged_in_order(prosody: Prosody) -> None:
 
 def left_at_once(port: int, purple: str, other: str, count: int) -> list[list[str | None]]:
     """Signed off as soon as everything has come, and on again: what came each time."""
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         for number in range(count):
             user.send(_bare(purple), f"text {number}")
@@ -464,9 +450,7 @@ def test_libpurple_is_told_of_what_it_has_sent_itself(start: int) -> None:
 
 
 def failures(port: int, purple: str, other: str, stanzas: list[str]) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     _send(account, "nobody@localhost", "Is anybody there?", ident="p1z")
     run_until(lambda: recorder.failures, "the server's error")
     account.send_im("nobody@localhost", "without an ident")
@@ -505,9 +489,7 @@ def test_errors_are_told_with_their_condition(prosody: Prosody) -> None:
 
 
 def bounced(port: int, purple: str, other: str, conditions: list[str], text: str) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         user.send_xml(f"<message to='{_bare(purple)}' type='chat' id='their-1'><body>for a phone</body></message>")
         message = run_until(lambda: recorder.messages, "the message")[0][1]
@@ -536,9 +518,7 @@ def test_an_error_is_sent_with_its_type(prosody: Prosody) -> None:
 
 
 def receipts(port: int, first: str, second: str) -> list[Any]:
-    recorder = started()
-    one, two = xmpp_account(first, port), xmpp_account(second, port)
-    wait_online(one, two)
+    recorder, (one, two) = signed_on(port, first, second)
     _send(one, _bare(second), "Did you get it?", ident="p1", wants_receipt=True)
     message = run_until(lambda: recorder.messages, "the message")[0][1]
     two.send_receipt(message.sender, message.ident)
@@ -565,9 +545,7 @@ def test_receipts_go_both_ways_and_are_announced(prosody: Prosody) -> None:
 
 
 def typing(port: int, purple: str, other: str, states: list[str]) -> list[Any]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     composing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
     head = f"<message to='{_bare(purple)}' type='chat'>{composing}"
     with Listener(other, port) as user:
@@ -598,9 +576,7 @@ def test_typing_is_told_both_ways(prosody: Prosody) -> None:
 
 
 def copies(port: int, purple: str, other: str) -> list[dict[str, Any]]:
-    recorder = started()
-    account = xmpp_account(purple, port)
-    wait_online(account)
+    recorder, (account,) = signed_on(port, purple)
     with Listener(purple, port, "desk") as desk, Listener(other, port) as user:
         request = "<request xmlns='urn:xmpp:receipts'/>"
         desk.send_xml(
