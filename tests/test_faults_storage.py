@@ -6,16 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import cases
-from tests.faults.scenario import SCENARIOS, Context, perform
-
-__all__ = ["cases"]
+from tests.faults.quick import holds
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", ["db-stopped", "sqlite-locked", "disk-full"])
 def test_it_holds(name: str, tmp_path: Path) -> None:
-    report = perform(SCENARIOS[name], Context(tmp_path, quick=True))
-    if report.unavailable:
-        pytest.skip(report.unavailable)
-    assert not report.broken, report
+    holds(name, tmp_path)

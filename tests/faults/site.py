@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.agents.phone import Phone
@@ -53,9 +52,7 @@ class Site:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _sign_on(self) -> None:
@@ -74,6 +71,11 @@ class Site:
     # ------------------------------------------------------------ while it lasts
     def phase(self, name: str) -> None:
         self.alice.phase = self.bob.phase = name
+
+    def begin(self, quick: bool) -> None:
+        """Steady work to compare with; what comes then is during the fault."""
+        self.wait_for(1.5 if quick else 10)
+        self.phase("during")
 
     def wait_for(self, seconds: float) -> None:
         """So long the fault lasts: the phones go on meanwhile, and the requests of all that time are counted."""

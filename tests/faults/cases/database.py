@@ -26,8 +26,7 @@ def _site(context: Context, through: list[TcpLink] | None = None) -> Iterator[tu
             through.append(link)
             url = url.replace(f":{urlsplit(url).port}/", f":{link.port}/")
         site = stack.enter_context(Site(context.directory, db_url=url))
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         yield site, database
 
 
@@ -72,8 +71,7 @@ def slow(context: Context) -> None:
 @scenario("sqlite-locked", "Another program has the SQLite file locked", "The same")
 def locked(context: Context) -> None:
     with Site(context.directory) as site:
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         path = Path(site.gateway.kamailio.db_url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -7,12 +7,6 @@ import threading
 from tests.faults.scenario import Context, scenario
 from tests.faults.site import Site
 
-BEFORE = 10.0  # seconds of steady work to compare with
-
-
-def _before(context: Context) -> float:
-    return 1.5 if context.quick else BEFORE
-
 
 @scenario(
     "im-killed",
@@ -21,8 +15,7 @@ def _before(context: Context) -> float:
 )
 def killed(context: Context) -> None:
     with Site(context.directory) as site:
-        site.wait_for(_before(context))
-        site.phase("during")
+        site.begin(context.quick)
         site.sick.kill()
         site.wait_for(2 if context.quick else 20)
         site.sick.start()
@@ -38,8 +31,7 @@ def killed(context: Context) -> None:
 )
 def stopped(context: Context) -> None:
     with Site(context.directory) as site:
-        site.wait_for(_before(context))
-        site.phase("during")
+        site.begin(context.quick)
         site.sick.pause()
         try:
             site.wait_for(5 if context.quick else 120)
@@ -57,8 +49,7 @@ def stopped(context: Context) -> None:
 )
 def slow(context: Context) -> None:
     with Site(context.directory) as site:
-        site.wait_for(_before(context))
-        site.phase("during")
+        site.begin(context.quick)
         ending = threading.Event()
         duty = threading.Thread(target=_tenth, args=(site, ending))
         duty.start()

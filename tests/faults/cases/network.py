@@ -31,8 +31,7 @@ def half_open(context: Context) -> None:
         sick = Prosody(context.directory / "sick", names, "sick.test")
         sick.host, sick.prefix = network.address, network.prefix
         with Site(context.directory, sick=sick) as site:
-            site.wait_for(1.5 if context.quick else 10)
-            site.phase("during")
+            site.begin(context.quick)
             network.silence()
             site.wait_for(5 if context.quick else 120)
             network.restore()
@@ -65,8 +64,7 @@ def loss(context: Context) -> None:
         phone.outer = f"sip:bob@{to_phone.address[0]}:{to_phone.address[1]}"
         site.phones["bob"].unregister()
         assert phone.register().status == 200
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         site.alice.proxy = site.bob.proxy = to_gateway.address
         for link in (to_gateway, to_phone):
             link.loss = link.duplication = 0.05
@@ -108,8 +106,7 @@ def _wrong(found: Counter[str], texts: set[str]) -> str:
 def stalled(context: Context) -> None:
     web = free_port("tcp")
     with Site(context.directory, options=["--web", f"127.0.0.1:{web}"]) as site, ExitStack() as stack:
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         sip_port = site.gateway.kamailio.port
         for port in [sip_port] * IDLE + [web] * STALLED:
             stack.enter_context(_connection(port, STRANGER))

@@ -110,14 +110,13 @@ def _crowd(context: Context, count: int) -> Prosody:
 
 
 def _add_accounts(gateway: Gateway, server: Prosody, count: int) -> None:
-    options = {"connect_server": server.host, "port": server.port, "connection_security": "opportunistic_tls"}
     rows = [
         {
             "sip_user": sip(f"crowd{number}"),
             "ext_prot": "prpl-jabber",
             "ext_user": f"crowd{number}@{server.domain}",
             "ext_pass": PASSWORD,
-            "ext_options": json.dumps(options),
+            "ext_options": json.dumps(server.account_options),
         }
         for number in range(count)
     ]

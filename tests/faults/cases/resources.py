@@ -27,8 +27,7 @@ DAY = 86_400
 def disk_full(context: Context) -> None:
     state = context.directory / "gw" / "state"
     with small_disk(state, 64), Site(context.directory) as site:
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         site.sick.kill()
         _fill(state / "filler")
         site.wait_for(4 if context.quick else 30)
@@ -115,8 +114,7 @@ def clock(context: Context) -> None:
     preload = f"os.environ['LD_PRELOAD'] = os.environ.get('LD_PRELOAD', '') + ' {FAKETIME}'"
     variables = _wrapped(context.directory, f"os.environ.update({faked!r}); {preload}")
     with Site(context.directory, variables=variables) as site:
-        site.wait_for(1.5 if context.quick else 10)
-        site.phase("during")
+        site.begin(context.quick)
         for jump in (f"+{DAY}", "+0"):
             offset.write_text(jump)
             site.wait_for(4 if context.quick else 15)
