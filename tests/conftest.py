@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from tests.clock import Clock
 from tests.databases import KINDS, empty_database, open_empty
 from tests.gateway import Gateway
+from tests.pairs import Pair, make_pair
 from tests.servers.mariadb import MariaDB
 from tests.servers.ngircd import Ngircd
 from tests.servers.postgres import Postgres
@@ -48,6 +50,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that goes on when the test says so."""
+    return Clock()
+
+
 @pytest.fixture(params=KINDS)
 def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A database of each kind in turn, without tables."""
@@ -69,6 +77,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway on SQLite that many tests share; each adds its own accounts."""
     with Gateway(tmp_path_factory.mktemp("gw"), users=dict.fromkeys(SIP_USERS, "secret")) as shared:
         yield shared
+
+
+@pytest.fixture
+def pair(gateway: Gateway, prosody: Prosody) -> Pair:
+    return make_pair(gateway, prosody)
 
 
 @pytest.fixture

@@ -11,20 +11,16 @@ from hypothesis import strategies as st
 
 from purple_bridge import accepted as module
 from purple_bridge.accepted import Accepted, fingerprint
+from tests.clock import Clock
+
+START = 1_700_000_000.0
 
 fork = multiprocessing.get_context("fork")
 
 
-class Clock:
-    now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.mark.parametrize("seconds", [0, 6, 20, 31, 64])
 def test_known_for_as_long_as_a_phone_may_repeat_itself(seconds: int) -> None:
-    clock = Clock()
+    clock = Clock(START)
     table = Accepted(clock)
     mark = fingerprint("call", "1", "tag")
     assert mark not in table
@@ -35,7 +31,7 @@ def test_known_for_as_long_as_a_phone_may_repeat_itself(seconds: int) -> None:
 
 
 def test_forgotten_in_the_end() -> None:
-    clock = Clock()
+    clock = Clock(START)
     table = Accepted(clock)
     table.add(fingerprint("call", "1", "tag"))
     clock.now += module.SECONDS + 1
@@ -50,7 +46,7 @@ def test_each_part_counts(one: tuple[str, str, str], other: tuple[str, str, str]
 
 
 def test_many_are_kept() -> None:
-    table = Accepted(Clock())
+    table = Accepted(Clock(START))
     marks = [fingerprint(f"call-{number}", "1", "tag") for number in range(50_000)]
     for mark in marks:
         table.add(mark)
@@ -59,7 +55,7 @@ def test_many_are_kept() -> None:
 
 def test_the_oldest_neighbour_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLOTS", 16)
-    clock = Clock()
+    clock = Clock(START)
     table = Accepted(clock)
     marks = [(number * 16 + 3).to_bytes(8) for number in range(1, module.REACH + 2)]
     for mark in marks:

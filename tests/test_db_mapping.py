@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import CHUNK, PAGE, PAUSE, Account, DatabaseUnavailable, Mapping
 from purple_bridge.db.tables import purplemap_table
 from purple_bridge.errors import ConfigurationError
+from tests.clock import Clock
 from tests.databases import create_old_table, create_ours, open_empty, run, statements_of
 from tests.servers.base import Server
 
@@ -23,26 +23,11 @@ TTL = 3.0
 JABBER = "prpl-jabber"
 
 
-@dataclass
-class Clock:
-    """The monotonic clock of a test, in seconds."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def engine(any_database: Engine) -> Engine:
     """A database with the gateway's tables."""
     create_ours(any_database)
     return any_database
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import xcap
 from purple_bridge.ownership import owner_of
 from tests.agents.rlmi import ListPhone, ListState, ListSubscription, list_state
-from tests.agents.xmpp import RosterItem, XmppUser
+from tests.agents.xmpp import XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
 from tests.pairs import Pair, asks, make_pair, rules_of
 from tests.servers.prosody import Prosody
-from tests.waiting import wait_until
+from tests.waiting import wait_equal, wait_until
 
 LISTS = "urn:ietf:params:xml:ns:resource-lists"
 NAME = f"{{{LISTS}}}display-name"
@@ -35,11 +35,6 @@ Lists = dict[str, dict[str, str]]  # name of the list -> URI -> display name
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("lists"), users={}) as running:
         yield running
-
-
-@pytest.fixture
-def pair(gateway: Gateway, prosody: Prosody) -> Pair:
-    return make_pair(gateway, prosody)
 
 
 @pytest.fixture
@@ -363,19 +358,12 @@ def put(pair: Pair, lists: Lists) -> None:
 
 def wait_lists(pair: Pair, wanted: Lists) -> None:
     """Until the phone reads this; reading it makes the phone one that knows the list."""
-    seen: Lists = {}
 
-    def as_wanted() -> bool:
+    def read() -> Lists:
         answer = pair.xcap.get(lists_of(pair.user))
-        seen.clear()
-        seen.update(lists_in(answer.body) if answer.status == 200 else {"": {"status": str(answer.status)}})
-        return seen == wanted
+        return lists_in(answer.body) if answer.status == 200 else {"": {"status": str(answer.status)}}
 
-    try:
-        wait_until(as_wanted, TIMEOUT, "the lists")
-    except AssertionError as error:
-        error.add_note(f"wanted {wanted}\nseen   {seen}")
-        raise
+    wait_equal(read, wanted, TIMEOUT, "the lists")
 
 
 def stored_lists(pair: Pair) -> Lists:
@@ -390,18 +378,11 @@ def stored_lists(pair: Pair) -> Lists:
 
 def wait_roster(client: XmppUser, wanted: dict[str, tuple[str, set[str]]]) -> None:
     """``wanted``: name and groups by JID."""
-    seen: dict[str, RosterItem] = {}
 
-    def as_wanted() -> bool:
-        seen.clear()
-        seen.update(client.roster())
-        return {jid: (item.name, set(item.groups)) for jid, item in seen.items()} == wanted
+    def read() -> dict[str, tuple[str, set[str]]]:
+        return {jid: (item.name, set(item.groups)) for jid, item in client.roster().items()}
 
-    try:
-        wait_until(as_wanted, TIMEOUT, "the roster")
-    except AssertionError as error:
-        error.add_note(f"wanted {wanted}\nseen   {seen}")
-        raise
+    wait_equal(read, wanted, TIMEOUT, "the roster")
 
 
 def list_phone(pair: Pair) -> ListPhone:

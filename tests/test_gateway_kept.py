@@ -32,8 +32,7 @@ def office(tmp_path_factory: pytest.TempPathFactory, prosody: Prosody) -> Iterat
     """A gateway with one worker, so that all messages pass through it, and Alice, whose account is online."""
     with Gateway(tmp_path_factory.mktemp("kept"), workers=1) as gateway:
         gateway.add_xmpp_account("alice", prosody)
-        gateway.publish_until_seen(gateway.phone("alice", register=False), "alice", ALICE)
-        gateway.wait_state(ALICE, "online")
+        gateway.online_phone("alice", ALICE, register=False)
         yield gateway
 
 

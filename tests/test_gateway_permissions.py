@@ -44,11 +44,6 @@ def running(gateway: Gateway, prosody: Prosody) -> Iterator[Running]:
         yield scenes
 
 
-@pytest.fixture
-def pair(gateway: Gateway, prosody: Prosody) -> Pair:
-    return make_pair(gateway, prosody)
-
-
 # ---- a SIP user watches an IM contact (RFC 8048 §5.3)
 
 

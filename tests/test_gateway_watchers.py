@@ -22,7 +22,7 @@ from tests.pairs import Pair, is_in, make_pair, shows
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.prosody import Prosody
-from tests.waiting import wait_until
+from tests.waiting import wait_equal, wait_until
 
 RESTORED = 30.0  # seconds after a restart until all watchers see the truth
 INTERVAL = 5.0  # RFC 3856 §6.10
@@ -41,11 +41,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def running(gateway: Gateway, prosody: Prosody) -> Iterator[Running]:
     with together.started(lambda: make_pair(gateway, prosody)) as scenes:
         yield scenes
-
-
-@pytest.fixture
-def pair(gateway: Gateway, prosody: Prosody) -> Pair:
-    return make_pair(gateway, prosody)
 
 
 @pytest.fixture
@@ -333,18 +328,8 @@ def wait_count(watch: Subscription, count: int) -> None:
 
 def wait_forgotten(pair: Pair, timeout: float) -> None:
     """The presence server's tables have nothing of the contact for the user any more."""
-    found: tuple[int, ...] = (-1,)
-
-    def nothing_left() -> bool:
-        nonlocal found
-        found = left(pair)
-        return not any(found)
-
-    try:
-        wait_until(nothing_left, timeout, "nothing in the presence server's tables")
-    except AssertionError as error:
-        error.add_note(f"publications, dialogs, watchers, rules: {found}")
-        raise
+    nothing: tuple[int, ...] = (0, 0, 0, 0)
+    wait_equal(lambda: left(pair), nothing, timeout, "no publications, dialogs, watchers, rules")
 
 
 def wait_until_quiet(watch: Subscription) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from purple_bridge.libpurple import c
 from purple_bridge.libpurple.eventloop import LONG_TIMERS, Inputs, LongTimers
+from tests.clock import Clock
 from tests.loops import run_for, run_until
 
 READ, WRITE = c.PURPLE_INPUT_READ, c.PURPLE_INPUT_WRITE
@@ -142,14 +143,6 @@ def test_a_file_can_be_watched(inputs: Inputs, tmp_path: Path) -> None:
     assert seen[0][1] == READ
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.5
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def ticked(timers: LongTimers, clock: Clock, seconds: int) -> None:
     """So long passes at once; the timer behind comes once a second."""
     clock.now += seconds
@@ -158,7 +151,7 @@ def ticked(timers: LongTimers, clock: Clock, seconds: int) -> None:
 
 
 def test_a_long_timer_comes_neither_early_nor_twice() -> None:
-    clock, seen = Clock(), list[str]()
+    clock, seen = Clock(1000.5), list[str]()
     timers = LongTimers(clock)
     handle = timers.add(30, lambda: seen.append("due"))
     assert handle >= LONG_TIMERS
@@ -173,7 +166,7 @@ def test_a_long_timer_comes_neither_early_nor_twice() -> None:
 
 
 def test_a_long_timer_repeats_until_it_is_removed() -> None:
-    clock, seen = Clock(), list[float]()
+    clock, seen = Clock(1000.5), list[float]()
     timers = LongTimers(clock)
 
     def due() -> bool:
@@ -192,7 +185,7 @@ def test_a_long_timer_repeats_until_it_is_removed() -> None:
 
 
 def test_a_long_timer_may_end_itself_and_others() -> None:
-    clock, seen = Clock(), list[str]()
+    clock, seen = Clock(1000.5), list[str]()
     timers = LongTimers(clock)
     handles: list[int] = []
 

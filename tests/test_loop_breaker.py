@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from purple_bridge.loop_breaker import MOST_PAIRS, WINDOW, LoopBreaker
-from tests.test_rates import Clock
+from tests.clock import Clock
 
 LIMIT = 5
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

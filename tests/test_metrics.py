@@ -29,6 +29,7 @@ from purple_bridge.db.silo import StoredMessage, store
 from purple_bridge.meter import Family, Meter
 from purple_bridge.metrics import IM_TO_SIP, LATENCY, MESSAGES, SIP_TO_IM, Outcome
 from purple_bridge.worker.measure import BEAT_SECONDS, WINDOW_SECONDS, LoopLag
+from tests.clock import Clock
 from tests.waiting import wait_until
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -218,15 +219,8 @@ def test_names_say_what_prometheus_wants(files: Path) -> None:
 
 
 # ------------------------------------------------------------ the worker's own measurements
-class _Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_the_longest_delay_is_shown_for_a_while(files: Path) -> None:
-    clock = _Clock()
+    clock = Clock()
     lag = LoopLag(Meter.open(files, "worker-1"), clock)
 
     def beat(late: float = 0.0) -> float:

@@ -8,20 +8,7 @@ import os
 import pytest
 
 from purple_bridge.rates import BURST_SECONDS, REACH, Buckets, size
-
-
-class Clock:
-    """Seconds, as a test says."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.provision import add_account
 from purple_bridge.db.schema import create_all
 from purple_bridge.web.accounts import PAGE_SIZE, Accounts, Entry, Filter, page_of
+from tests.clock import Clock
 
 
 def entry(number: int, state: str = "online", error: str = "") -> Entry:
@@ -57,10 +58,10 @@ def test_counts_are_of_what_fits_the_text() -> None:
 
 
 def test_rows_are_remembered_and_a_change_ends_it(tmp_path: Path) -> None:
-    url, now = f"sqlite:///{tmp_path}/db", [0.0]
+    url, clock = f"sqlite:///{tmp_path}/db", Clock(0.0)
     create_all(url)
     engine = make_engine(url)
-    accounts = Accounts(Mapping(engine), tmp_path, 1, clock=lambda: now[0])
+    accounts = Accounts(Mapping(engine), tmp_path, 1, clock=clock)
 
     def names() -> list[str]:
         return [one.ext_user for one in accounts.look().entries]
@@ -68,9 +69,9 @@ def test_rows_are_remembered_and_a_change_ends_it(tmp_path: Path) -> None:
     assert names() == []
     add_account(engine, SipAddress("a", "b.c"), "prpl-irc", "a@x", None, {"enabled": False})
     assert names() == []
-    now[0] = 4.9
+    clock.now = 4.9
     assert names() == [], "the rows are remembered for longer than what the workers say"
-    now[0] = 6.0
+    clock.now = 6.0
     assert names() == ["a@x"] and accounts.look().entries[0].state == "disabled"
     add_account(engine, SipAddress("a", "b.c"), "prpl-irc", "b@x", None, {})
     accounts.forget()

@@ -39,6 +39,21 @@ def wait_until(probe: Callable[[], T], timeout: float, what: str) -> T:
         time.sleep(POLL_SECONDS)
 
 
+def wait_equal(probe: Callable[[], T], wanted: T, timeout: float, what: str) -> None:
+    """Call `probe` until it returns `wanted`; the AssertionError of wait_until says what it returned last."""
+    seen: list[T] = []
+
+    def as_wanted() -> bool:
+        seen[:] = [probe()]
+        return seen == [wanted]
+
+    try:
+        wait_until(as_wanted, timeout, what)
+    except AssertionError as error:
+        error.add_note(f"wanted {wanted}\nseen   {seen[0]}")
+        raise
+
+
 def free_port(kind: Kind = "both") -> int:
     """A free port on 127.0.0.1, below the range from which the kernel serves outgoing connections.
 
