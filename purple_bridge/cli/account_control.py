@@ -49,9 +49,7 @@ def tell_workers(settings: Settings, users: Iterable[str]) -> None:
 @json_option
 def enable(settings: Settings, named: Named, as_json: bool) -> None:
     """Let an account be online again that was disabled."""
-    changed = _set_enabled(settings, named, True)
-    words = "enabled" if changed else "already enabled:"
-    print_done(as_json, f"{words} {named} of {named.user.uri}", named.fields, changed)
+    _switch(settings, named, True, as_json)
 
 
 @click.command("disable")
@@ -60,8 +58,13 @@ def enable(settings: Settings, named: Named, as_json: bool) -> None:
 @json_option
 def disable(settings: Settings, named: Named, as_json: bool) -> None:
     """Sign an account off, and keep it off until `enable`."""
-    changed = _set_enabled(settings, named, False)
-    words = "disabled" if changed else "already disabled:"
+    _switch(settings, named, False, as_json)
+
+
+def _switch(settings: Settings, named: Named, enabled: bool, as_json: bool) -> None:
+    changed = _set_enabled(settings, named, enabled)
+    word = "enabled" if enabled else "disabled"
+    words = word if changed else f"already {word}:"
     print_done(as_json, f"{words} {named} of {named.user.uri}", named.fields, changed)
 
 
