@@ -22,7 +22,7 @@ from kemi.xcap import XcapServer
 from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
-from purple_bridge.runtime import live_settings, rows_generation
+from purple_bridge.runtime import live_settings, relay_turns, rows_generation
 
 logger = logging.getLogger("purple_bridge.routes")  # the gateway's log, in which nothing can forge a line
 
@@ -51,6 +51,7 @@ QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
 LARGEST_DATAGRAM = 1300  # octets, RFC 3428 §8
 ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received and rport in the sender's
 LONGEST_CONTACT = 512  # octets, registrar's contact_max_size
+TURN_SECONDS = 1.0  # for another message of the same user to be sent
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
@@ -88,6 +89,7 @@ class Routes:
         self._live = live_settings()
         self._known: dict[str, tuple[str, int]] = {}  # user@realm -> MD5(user:realm:password), and when: a generation
         self._generation = rows_generation()
+        self._relay_turns = relay_turns()
         self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
         # behind the first one; each of them answers the request or leaves it to the next one
@@ -375,7 +377,19 @@ class Routes:
             return self._nobody_registered()
         if not small and ";size=any" not in address and _is_too_large(octets - len(address)):
             return _reply(513, "Message Too Large")
-        return _relay()
+        return self._relay_in_turn()
+
+    def _relay_in_turn(self) -> bool:
+        """The first phone's answer brings the next message, to another process, while this one may still have to send
+        to the second phone: there the two would change places.
+        """
+        turn = self._relay_turns.of(hash(_text("$tu")))
+        held = turn.acquire(timeout=TURN_SECONDS)
+        try:
+            return _relay()
+        finally:
+            if held:
+                turn.release()
 
     def _is_trusted(self) -> bool:
         """A server that the operator trusts as he trusts this one: it has authenticated whom it speaks for."""

@@ -8,17 +8,17 @@ A slot is 16 bytes: the message's fingerprint (8), when it was accepted (seconds
 from __future__ import annotations
 
 import mmap
-import multiprocessing
 import struct
 import time
 from collections.abc import Callable
 from hashlib import blake2b
 from multiprocessing.synchronize import Lock
 
+from purple_bridge.turns import Turns
+
 SECONDS = 70  # at least 64 s: 64 * T1 for the sender, and as long again as its datagrams may be under way
 SLOTS = 1 << 20  # a page is only used once something is written to it
 SLOT = 16
-TURNS = 64
 REACH = 8  # slots in which a fingerprint may stand: its own and those behind it
 _NEIGHBOURS = struct.Struct(">" + "8sI4x" * REACH)  # fingerprint and time by turns
 _MARK_AND_TIME = struct.Struct(">8sI")
@@ -37,11 +37,11 @@ class Accepted:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._memory = mmap.mmap(-1, (SLOTS + REACH) * SLOT)
         self._clock = clock
-        self._turns = [multiprocessing.get_context("fork").Lock() for _ in range(TURNS)]
+        self._turns = Turns()
 
     def turn(self, mark: bytes) -> Lock:
         """Held by the process that handles the request: its copy, in another process, waits for what becomes of it."""
-        return self._turns[mark[0] % TURNS]
+        return self._turns.of(mark[0])
 
     def __contains__(self, mark: bytes) -> bool:
         fields = _NEIGHBOURS.unpack_from(self._memory, _first(mark))

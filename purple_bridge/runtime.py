@@ -34,6 +34,7 @@ from purple_bridge.live import LiveSettings
 from purple_bridge.meter import Meter
 from purple_bridge.settings import Settings, read_settings
 from purple_bridge.shared import Shared
+from purple_bridge.turns import Turns
 from purple_bridge.worker.thread import LoopThread
 from purple_bridge.worker.uac import open_socket
 from purple_bridge.worker.worker import Worker
@@ -84,6 +85,10 @@ class Runtime:
     def rows_generation(self) -> Callable[[], int]:
         return self._shared.board.rows_generation
 
+    @property
+    def relay_turns(self) -> Turns:
+        return self._shared.relay_turns
+
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
         logs.set_up(f"worker {rank}", self.settings.log_level, self.settings.log_bodies)
@@ -121,6 +126,13 @@ def rows_generation() -> Callable[[], int]:
     if Runtime.current is None:
         raise RuntimeError("purple_bridge.install comes first")
     return Runtime.current.rows_generation
+
+
+def relay_turns() -> Turns:
+    """By user: who relays to several phones. Raises RuntimeError before ``install``."""
+    if Runtime.current is None:
+        raise RuntimeError("purple_bridge.install comes first")
+    return Runtime.current.relay_turns
 
 
 def install(ksr: Any) -> None:

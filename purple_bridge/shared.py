@@ -12,6 +12,7 @@ from purple_bridge.database_state import DatabaseBoard
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.live import LiveMemory
 from purple_bridge.rates import Buckets, size
+from purple_bridge.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Shared:
     database: DatabaseBoard
     live: LiveMemory = field(default_factory=LiveMemory)
     rates: Buckets = field(default_factory=lambda: Buckets(mmap.mmap(-1, size())))
+    relay_turns: Turns = field(default_factory=Turns)
 
     @classmethod
     def make(cls, workers: int) -> Shared:

@@ -135,6 +135,18 @@ def test_another_phone_comes_in_the_middle(office: Gateway, make_phone: MakePhon
     wait_until(lambda: _taken(second) == texts[-len(second.messages) :], 30, "the rest, on the second")
 
 
+def test_two_phones_have_the_same_order(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
+    """Each message leaves when one of them has answered the one before."""
+    first, second = make_phone(), make_phone()
+    texts = [f"to both {number}" for number in range(MANY)]
+    for text in texts:
+        bob.send(ALICE, text)
+    _wait_count(first, MANY)
+    _wait_count(second, MANY)
+    assert _taken(first) == texts
+    assert _taken(second) == texts
+
+
 def test_a_phone_that_goes_silent(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
     """The rest stays, without a second copy of anything, and comes when the phone registers the next time."""
     texts = _write(bob, office, SOME)
