@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
+from typing import ClassVar
 from xml.etree import ElementTree as ET
 
 from tests.agents.dialog import Dialog
 from tests.agents.phone import Phone
 from tests.agents.pidf import Presence, parse_notify
-from tests.agents.sip import Response
 from tests.agents.subscription import Notify, Subscription
 
 RLMI = "urn:ietf:params:xml:ns:rlmi"
-SUPPORTED = ("Supported", "eventlist")
-ACCEPT = ("Accept", "multipart/related, application/rlmi+xml, application/pidf+xml")
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,10 @@ class ListState:
 class ListSubscription(Subscription):
     """A subscription of a phone that knows lists."""
 
-    def subscribe(self, expires: int) -> Response:
-        headers = [("Event", self.event), ("Expires", str(expires)), SUPPORTED, ACCEPT]
-        response = self._sender.send_in_dialog(self.dialog, "SUBSCRIBE", headers)
-        self.response = response
-        if 200 <= response.status < 300:
-            self.dialog.confirm_by_response(response)
-        return response
+    understands: ClassVar[list[tuple[str, str]]] = [
+        ("Supported", "eventlist"),
+        ("Accept", "multipart/related, application/rlmi+xml, application/pidf+xml"),
+    ]
 
 
 class ListPhone(Phone):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 from xml.etree import ElementTree as ET
 
 from tests.agents.dialog import Dialog
@@ -50,6 +50,8 @@ class Notify:
 class Subscription:
     """`response` is the last answer to a SUBSCRIBE; a refused one has no NOTIFY and no dialog."""
 
+    understands: ClassVar[list[tuple[str, str]]] = [("Accept", "application/pidf+xml")]
+
     def __init__(self, sender: Sender, dialog: Dialog, event: str, expires: int) -> None:
         self.dialog = dialog
         self.event = event
@@ -71,7 +73,7 @@ class Subscription:
 
     def subscribe(self, expires: int) -> Response:
         """Send a SUBSCRIBE, the first or a further one, asking for `expires` seconds."""
-        headers = [("Event", self.event), ("Expires", str(expires)), ("Accept", "application/pidf+xml")]
+        headers = [("Event", self.event), ("Expires", str(expires)), *self.understands]
         response = self._sender.send_in_dialog(self.dialog, "SUBSCRIBE", headers)
         self.response = response
         if 200 <= response.status < 300:

@@ -25,7 +25,7 @@ def census(root: int) -> Census:
     alive = [pid for pid in every if _state(pid) not in ("", "Z")]
     zombies = sum(_state(pid) == "Z" for pid in every)
     descriptors = sum(_descriptors(pid) for pid in alive)
-    return Census(len(alive), zombies, descriptors, sum(map(_anonymous_kilobytes, alive)) / 1024)
+    return Census(len(alive), zombies, descriptors, sum(map(anonymous_kilobytes, alive)) / 1024)
 
 
 def descendants(root: int) -> list[int]:
@@ -62,7 +62,8 @@ def _descriptors(pid: int) -> int:
         return 0
 
 
-def _anonymous_kilobytes(pid: int) -> int:
+def anonymous_kilobytes(pid: int) -> int:
+    """Memory of a process that is its own; 0 when it has gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

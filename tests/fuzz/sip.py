@@ -28,6 +28,7 @@ from purple_bridge.launcher import rpc
 from tests.agents.phone import Phone
 from tests.agents.sip import Response, challenge, parse
 from tests.agents.xmpp import XmppUser
+from tests.faults.processes import anonymous_kilobytes
 from tests.fuzz.sip_requests import METHODS, Header, Requests, World
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.prosody import Prosody
@@ -205,7 +206,7 @@ class Attack:
         for line in self._log.read().splitlines():
             if FOUND.search(line):
                 self.findings.add(f"batch {number}: {line[-400:]}")
-        self.findings.memory.append(sum(map(_resident, pids)))
+        self.findings.memory.append(sum(map(anonymous_kilobytes, pids)))
         growth = self.findings.memory[-1] - self.findings.memory[0]
         if growth > MOST_GROWTH:
             self.findings.add(f"the processes have grown by {growth} KB")
@@ -247,14 +248,6 @@ class Attack:
                     answer.headers.get_all("WWW-Authenticate" if answer.status == 401 else "Proxy-Authenticate")
                 )
         return None
-
-
-def _resident(pid: int) -> int:
-    """KB of a process that are its own."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"^RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        return int(found[1]) if found else 0
-    return 0
 
 
 @dataclass(slots=True)
