@@ -172,6 +172,17 @@ def test_only_the_gateways_own_publications_are_forgotten(database: Database) ->
     assert database.rows("presentity", "body") == [(b"a phone's",)]
 
 
+def test_of_a_contacts_documents_the_last_one_stays(database: Database) -> None:
+    for body in (b"id='mine' first", b"id='other'", b"id='mine' second", b"id='mine' third"):
+        _publish(database, PRESENTITY, sender=GATEWAY_SENDER, body=body, etag=body.decode())
+    _publish(database, PRESENTITY, sender="", body=b"id='mine' a phone's", etag="phone")
+    _publish(database, ODD, sender=GATEWAY_SENDER, body=b"id='mine' of another", etag="another")
+    assert presence_server.forget_older_publications(database.engine, PRESENTITY, "mine")
+    assert not presence_server.forget_older_publications(database.engine, PRESENTITY, "mine")
+    left = [b"id='other'", b"id='mine' third", b"id='mine' a phone's", b"id='mine' of another"]
+    assert sorted(database.rows("presentity", "body")) == sorted((body,) for body in left)
+
+
 # ---- subscriptions
 
 

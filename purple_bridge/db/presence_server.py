@@ -87,6 +87,22 @@ def forget_own_publications(engine: Engine) -> None:
         connection.execute(delete(presentity).where(presentity.c.sender == GATEWAY_SENDER))
 
 
+def forget_older_publications(engine: Engine, address: SipAddress, identifier: str) -> bool:
+    """Of the gateway's own documents with this identifier (``pidf.build``) all but the last; whether there were any.
+
+    Their publisher no longer knows their ETags. Raises SQLAlchemyError.
+    """
+    table = presentity.c
+    own = select(table.id, table.body).where(
+        table.username == address.encoded_user, table.domain == address.host, table.sender == GATEWAY_SENDER
+    )
+    with engine.begin() as connection:
+        found = [row.id for row in connection.execute(own.order_by(table.id)) if identifier.encode() in bytes(row.body)]
+        if len(found) > 1:
+            connection.execute(delete(presentity).where(table.id.in_(found[:-1])))
+    return len(found) > 1
+
+
 # ---- subscriptions and watchers
 
 

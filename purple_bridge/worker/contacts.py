@@ -47,6 +47,7 @@ class WatchedContact:
     published_at: float = 0.0
     changed_at: float = 0.0
     held: bool = False  # a change had to wait
+    lost: bool = False  # the presence server may not have what was published last
 
     @property
     def private(self) -> bool:

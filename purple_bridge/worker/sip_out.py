@@ -37,6 +37,10 @@ class SipSender:
         parameters: list[str | int] = [presentity.uri, "presence", 0]
         self._rpc.call("presence.refreshWatchers", parameters, f"watchers of {presentity.uri}", done)
 
+    def notify_again(self, presentity: SipAddress) -> None:
+        """What the presence server's table says has changed past it: the watchers are told."""
+        self._rpc.call("presence.refreshWatchers", [presentity.uri, "presence", 1], f"state of {presentity.uri}")
+
     def refresh_list(self, user: SipAddress) -> None:
         """The user's contact list is another now: who watches it as a whole (RFC 4662) watches other contacts."""
         if self._has_lists:

@@ -184,6 +184,12 @@ class Store:
     def forget_presentity(self, presentity: SipAddress) -> None:
         self._run(lambda: presence_server.forget_presentity(self._engine, presentity), _nothing)
 
+    def forget_older_publications(
+        self, presentity: SipAddress, identifier: str, done: Callable[[bool | None], None]
+    ) -> None:
+        """``done`` learns whether there were any."""
+        self._run(partial(presence_server.forget_older_publications, self._engine, presentity, identifier), done)
+
     def forget_refusal(self, presentity: SipAddress) -> None:
         self._run(lambda: presence_server.forget_refusal(self._engine, presentity), _nothing)
 

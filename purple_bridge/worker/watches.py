@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AGAIN = 10.0  # seconds after which a rule is written again that the database did not take
 TICK = 0.25  # seconds between looks at what waits
+UNNOTICED = 3.0  # seconds in which the database may have been silent before that was seen
+WELL_FOR_ALL = 1.0  # seconds after which all workers have seen that it answers again
 PUBLISH_FIRST = 0.2  # seconds for the presence server to store what was published
 HANDLING = {Permission.ALLOWED: Handling.ALLOW, Permission.REFUSED: Handling.BLOCK}
 
@@ -41,6 +43,7 @@ class Watches:
         self._dirty: dict[WatchedContact, OwnedAccount] = {}
         self._unpublished: dict[str, float] = {}  # identifier -> Unix seconds, in this order
         self._ticking = False
+        self._silent_since = 0.0  # Unix seconds; 0: the database answers
 
     # ------------------------------------------------------------ subscriptions
     def watch(self, account: OwnedAccount, command: Watch) -> None:
@@ -94,6 +97,23 @@ class Watches:
         """While it connects nothing is known: what was true last stays (RFC 3856 §6.10 would delay the truth)."""
         for contact in account.watched:
             self.changed(account, contact)
+
+    def database_changed(self, well: bool, accounts: Callable[[], Iterable[OwnedAccount]]) -> None:
+        """What was published while the database did not answer is lost: the presence server has refused it, and pua
+        forgets a publication that was refused.
+        """
+        since, self._silent_since = self._silent_since, 0.0
+        if not well:
+            self._silent_since = since or time.time() - UNNOTICED
+        elif since:
+            glib.add_timer(WELL_FOR_ALL, lambda: self._publish_lost(accounts(), since))
+
+    def _publish_lost(self, accounts: Iterable[OwnedAccount], since: float) -> None:
+        for account in accounts:
+            for contact in account.watched:
+                if contact.published_at >= since:
+                    contact.published, contact.lost = b"", True
+                    self._later(account, contact)
 
     def end(self, account: OwnedAccount, watchers: frozenset[str] | None = None) -> None:
         """The account is no more, or no more that of these watchers."""
@@ -164,6 +184,18 @@ class Watches:
         if body != contact.published or now - contact.published_at > REPUBLISH:
             self._sip.publish(contact.presentity, identifier, body)
             contact.was_published(body, now)
+            if contact.lost:
+                contact.lost = False
+                glib.add_timer(PUBLISH_ANSWER, lambda: self._forget_older(contact.presentity, identifier))
+
+    def _forget_older(self, presentity: SipAddress, identifier: str) -> None:
+        """Since pua has forgotten it, what was published before is still there, beside what is true now."""
+
+        def forgotten(any_: bool | None) -> None:
+            if any_:
+                self._sip.notify_again(presentity)
+
+        self._store.forget_older_publications(presentity, identifier, forgotten)
 
     def _icon(self, account: OwnedAccount, contact: WatchedContact, status: ContactStatus) -> str:
         if not status.resources or account.purple is None:

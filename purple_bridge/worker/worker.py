@@ -35,6 +35,7 @@ from purple_bridge.commands import (
     decode,
     encode,
 )
+from purple_bridge.database_state import DatabaseState
 from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.passwords import Passwords
@@ -171,7 +172,7 @@ class Worker:
             self._meter, self._store, self._accounts.values, lambda: (self._postman.waiting, rpc.waiting)
         )
         measurements.start(_every, tables=self._number == 1)
-        watch = DatabaseWatch(settings.db_url, lambda state: self._database.set(self._number, state))
+        watch = DatabaseWatch(settings.db_url, self._database_changed)
         watch.start()
         _every(DATABASE_SECONDS, watch.look)
         self._sending = Sending(run / f"sending-{self._number}")
@@ -179,6 +180,10 @@ class Worker:
         self._board.set_ready(self._number, True)
         self._backlog.start(self._sending.left_behind())
         self._rows.start(self._restored)
+
+    def _database_changed(self, state: DatabaseState) -> None:
+        self._database.set(self._number, state)
+        self._watches.database_changed(state is DatabaseState.WELL, self._accounts.values)
 
     def _settings_changed(self, settings: Settings) -> None:
         """Kamailio's cfg.set: all parts of this worker follow."""

@@ -1,0 +1,67 @@
+"""What IM contacts show while the database cannot be written is shown when it can, on a real gateway."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from purple_bridge.addresses import GATEWAY_SENDER
+from purple_bridge.db.engine import make_engine
+from purple_bridge.db.tables import presentity
+from tests.gateway import Gateway
+from tests.pairs import make_pair, shows
+from tests.servers.prosody import Prosody
+from tests.waiting import wait_until
+
+TIMEOUT = 30.0
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with Gateway(tmp_path_factory.mktemp("database"), users={}) as running:
+        yield running
+
+
+@contextmanager
+def locked(gateway: Gateway) -> Iterator[None]:
+    """Another program writes to the file, and the gateway has seen that."""
+    before = len(gateway.kamailio.log)
+    with closing(sqlite3.connect(Path(gateway.kamailio.db_url.partition("://")[2]), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        wait_until(lambda: "the database cannot be written" in gateway.kamailio.log[before:], TIMEOUT, "it is seen")
+        yield
+
+
+def published(gateway: Gateway) -> list[bytes]:
+    """The gateway's own documents."""
+    engine = make_engine(gateway.kamailio.db_url)
+    with engine.connect() as connection:
+        own = select(presentity.c.body).where(presentity.c.sender == GATEWAY_SENDER)
+        found = [bytes(body) for body in connection.execute(own).scalars()]
+    engine.dispose()
+    return found
+
+
+def test_a_contact_that_leaves_while_the_database_is_locked(gateway: Gateway, prosody: Prosody) -> None:
+    """The presence server refuses what is published then, and what was true before must not stay beside it."""
+    pair = make_pair(gateway, prosody)
+    watch = pair.watch_allowed()
+    with locked(gateway):
+        before = len(gateway.kamailio.log)
+        pair.contact.presence(type="unavailable")
+        wait_until(
+            lambda: any("PUBLISH" in line and "503" in line for line in gateway.kamailio.log[before:].splitlines()),
+            TIMEOUT,
+            "it is refused",
+        )
+    watch.wait_notify(shows("closed"), TIMEOUT)
+    wait_until(lambda: len(published(gateway)) == 1, TIMEOUT, "one document is left")
+    assert b"closed" in published(gateway)[0]
+    assert shows("closed")(watch.notifies[-1])
+    pair.contact.presence()
+    watch.wait_notify(shows("open"), TIMEOUT)
