@@ -81,12 +81,19 @@ def _without_users(engine: Engine) -> Iterator[None]:
 
 def test_a_message_asks_for_no_password(kamailio: Kamailio, engine: Engine, senders: Senders) -> None:
     alice = senders.sender("alice")
-    with _without_users(engine):
-        before = len(kamailio.log)
-        assert [_status(alice) for _ in range(3)] == [NO_ACCOUNT] * 3
-        assert "db_sqlite" not in kamailio.log[before:]
-        alice.register()
-        assert "db_sqlite" in kamailio.log[before:], "a REGISTER asks: the test would see it"
+
+    def is_remembered() -> bool:
+        """Not while the gateway starts: its first looks at the tables count as changes."""
+        assert _status(alice) == NO_ACCOUNT
+        with _without_users(engine):
+            before = len(kamailio.log)
+            assert [_status(alice) for _ in range(3)] == [NO_ACCOUNT] * 3
+            asked = "db_sqlite" in kamailio.log[before:]
+            alice.register()
+            assert "db_sqlite" in kamailio.log[before:], "a REGISTER asks: the test would see it"
+            return not asked
+
+    wait_until(is_remembered, PROMISE, "messages that ask no database")
 
 
 def test_a_wrong_password_helps_nobody(senders: Senders) -> None:

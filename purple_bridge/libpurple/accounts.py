@@ -246,9 +246,10 @@ class Account:
     def send_error(self, who: str, ident: str, condition: str, text: str) -> bool:
         """Tell ``who`` that his message ``ident`` did not arrive; ``condition``: RFC 6120 §8.3.3.
 
-        False: not connected, or the protocol has nothing to tell it with.
+        False: not connected, or the protocol has nothing to tell it with. While the account signs on, whoever could
+        write to it can be answered.
         """
-        connection = self._connection()
+        connection = 0 if self.disconnected else c.purple_quick.purple_account_get_connection(self.pointer)
         return bool(connection) and self.behaviour.send_error(self, connection, who, ident, condition, text)
 
     def _connection(self) -> int:
