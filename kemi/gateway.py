@@ -22,7 +22,7 @@ from kemi.xcap import XcapServer
 from purple_bridge import GATEWAY_SENDER
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.launcher.supervisor import die_with_parent
-from purple_bridge.runtime import live_settings, relay_turns, rows_generation
+from purple_bridge.runtime import shared_with_routes
 
 logger = logging.getLogger("purple_bridge.routes")  # the gateway's log, in which nothing can forge a line
 
@@ -86,10 +86,9 @@ class Routes:
         self._auth = parameters["auth"] == 1
         # modules that kamailio.cfg loads where it is asked to
         self._limits_floods, self._trusts_peers = hasattr(KSR, "pike"), hasattr(KSR, "permissions")
-        self._live = live_settings()
+        shared = shared_with_routes()
+        self._live, self._generation, self._relay_turns = shared.live, shared.rows_generation, shared.relay_turns
         self._known: dict[str, tuple[str, int]] = {}  # user@realm -> MD5(user:realm:password), and when: a generation
-        self._generation = rows_generation()
-        self._relay_turns = relay_turns()
         self._web = WebServer(self._live)
         self._xcap = XcapServer(self._auth)
         # behind the first one; each of them answers the request or leaves it to the next one

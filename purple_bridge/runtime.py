@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ from purple_bridge.worker.uac import open_socket
 from purple_bridge.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedWithRoutes:
+    """What the shipped route script knows of the gateway. ``live``: the parameters as they are now.
+
+    ``rows_generation``: another number whenever rows of the mapping or SIP users were changed; 0: nobody has looked.
+    ``relay_turns``: by user, for who relays to several phones.
+    """
+
+    live: LiveSettings
+    rows_generation: Callable[[], int]
+    relay_turns: Turns
 
 
 class Runtime:
@@ -78,16 +92,9 @@ class Runtime:
         app_python3.on_child_init(self._child_init)
         _share_objects()
 
-    def live_settings(self) -> LiveSettings:
-        return LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
-
-    @property
-    def rows_generation(self) -> Callable[[], int]:
-        return self._shared.board.rows_generation
-
-    @property
-    def relay_turns(self) -> Turns:
-        return self._shared.relay_turns
+    def shared_with_routes(self) -> SharedWithRoutes:
+        live = LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
+        return SharedWithRoutes(live, self._shared.board.rows_generation, self._shared.relay_turns)
 
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""
@@ -111,28 +118,11 @@ def _share_objects() -> None:
     gc.freeze()
 
 
-def live_settings() -> LiveSettings:
-    """What counts now, for one process; after ``install``."""
+def shared_with_routes() -> SharedWithRoutes:
+    """For one process. Raises RuntimeError before ``install``."""
     if Runtime.current is None:
         raise RuntimeError("purple_bridge.install comes first")
-    return Runtime.current.live_settings()
-
-
-def rows_generation() -> Callable[[], int]:
-    """What returns another number whenever rows of the mapping or SIP users were changed; 0: nobody has looked yet.
-
-    Raises RuntimeError before ``install``.
-    """
-    if Runtime.current is None:
-        raise RuntimeError("purple_bridge.install comes first")
-    return Runtime.current.rows_generation
-
-
-def relay_turns() -> Turns:
-    """By user: who relays to several phones. Raises RuntimeError before ``install``."""
-    if Runtime.current is None:
-        raise RuntimeError("purple_bridge.install comes first")
-    return Runtime.current.relay_turns
+    return Runtime.current.shared_with_routes()
 
 
 def install(ksr: Any) -> None:

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from bench import chart, document, flow
 from bench.__main__ import main
+from bench.cases import messages
+from bench.contestants import KEMI, by_name
 from bench.flow import Flow
 from bench.results import Measured, as_json, from_json, medians
 from bench.sheets import share_of_limits, sheets
@@ -181,3 +183,11 @@ def test_the_command_runs_one_contestant(tmp_path: Path) -> None:
     found = json.loads(file.read_text())["medians"]
     assert [each["problem"] for each in found] == [""] * 4
     assert [each["figures"]["lost"] for each in found] == [0] * 4
+
+
+def test_the_routes_run_without_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what kemi/gateway.py takes from it, whatever that is by now."""
+    monkeypatch.setattr(flow, "SETTLE_SECONDS", 0.1)
+    (found,) = messages.measure(by_name(KEMI), tmp_path, messages.Load(messages=100, window=8, seconds=0.5))
+    assert found.problem == ""
+    assert found.figures["lost"] == 0

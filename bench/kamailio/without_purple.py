@@ -9,6 +9,7 @@ import KSR  # type: ignore[import-not-found]  # exists inside Kamailio only
 from kemi import gateway
 from purple_bridge.custom_parameters import read_group
 from purple_bridge.live import LiveSettings
+from purple_bridge.runtime import SharedWithRoutes
 from purple_bridge.settings import read_settings
 from purple_bridge.shared import Shared
 
@@ -21,8 +22,9 @@ class Yes:
 
 
 def mod_init() -> gateway.Routes:
-    parameters = read_group("purple")
-    live = LiveSettings(read_settings(parameters.get), Shared.make(1).live, lambda _settings: None)
-    vars(gateway)["live_settings"] = lambda: live
+    parameters, shared = read_group("purple"), Shared.make(1)
+    live = LiveSettings(read_settings(parameters.get), shared.live, lambda _settings: None)
+    with_routes = SharedWithRoutes(live, shared.board.rows_generation, shared.relay_turns)
+    vars(gateway)["shared_with_routes"] = lambda: with_routes
     KSR.purple = Yes()
     return gateway.Routes(parameters)
