@@ -420,3 +420,14 @@ def test_the_cache_ages(clock: Clock) -> None:
     assert cache.use("nobody") is None
     assert cache.peek("nobody") is None
     assert cache.aged("nobody") == ()
+
+
+def test_the_cache_does_not_age_where_the_source_is_watched(clock: Clock) -> None:
+    generation = 1
+    cache: TtlCache[str, str] = TtlCache(TTL, 3, clock, lambda: generation)
+    cache.put("alice", "a row", generation)
+    clock.now += 1000 * TTL
+    assert cache.use("alice") == "a row"
+    generation = 2
+    assert cache.use("alice") is None
+    assert cache.aged("alice") == "a row"

@@ -28,14 +28,25 @@ class Load:
 def measure(contestant: Contestant, directory: Path, load: Load) -> Iterator[Measured]:
     """One round of one contestant. Raises AssertionError or OSError if it does not start."""
     with contestant.make(directory) as peer:
-        next(iter(peer.flows.values())).settle()
+        settled = False
         for direction, flow in peer.flows.items():
             try:
+                settled = settled or _settle(peer, flow)
                 figures = _figures(peer, flow, load, at_rates=str(SEVERAL) not in direction)
             except PeerDied as error:
                 yield Measured(CASE, contestant.name, direction, problem=str(error))
                 return
             yield Measured(CASE, contestant.name, direction, figures)
+
+
+def _settle(peer: Peer, flow: Flow) -> bool:
+    """True. Raises PeerDied."""
+    try:
+        flow.settle()
+    except OSError:  # nobody listens there any more
+        peer.check()
+        raise
+    return True
 
 
 def _figures(peer: Peer, flow: Flow, load: Load, at_rates: bool) -> Figures:

@@ -14,7 +14,8 @@ V = TypeVar("V")
 class TtlCache(Generic[K, V]):
     """The last used ``size`` values, each fresh for ``ttl`` seconds and kept for longer, for when the source fails.
 
-    A value is fresh no longer, either, once ``generation`` is not what it was when the value was read.
+    Where somebody watches the source, ``generation`` is not 0: then a value is fresh until it is another number than
+    when the value was read, however long that takes.
     ``put`` and ``use`` belong to one thread; ``peek`` changes nothing and may be called from any other.
     """
 
@@ -38,8 +39,9 @@ class TtlCache(Generic[K, V]):
     def peek(self, key: K) -> V | None:
         """The value if it is fresh."""
         entry = self._entries.get(key)
-        fresh = entry is not None and self._clock() < entry[1] and entry[2] == self._generation()
-        return entry[0] if entry is not None and fresh else None
+        if entry is None or entry[2] != self._generation():
+            return None
+        return entry[0] if entry[2] or self._clock() < entry[1] else None
 
     def use(self, key: K) -> V | None:
         """The value if it is fresh, which now counts as the last used."""

@@ -41,7 +41,7 @@ class DatabaseUnavailable(GatewayError):
 
 
 class Mapping:
-    """Look-ups in ``purplemap``, each remembered for ``ttl`` seconds, found or not.
+    """Look-ups in ``purplemap``, each remembered, found or not: for ``ttl`` seconds, or until ``generation`` changes.
 
     Belongs to one thread of one process; only the ``cached_…`` methods may be called from another thread.
     While the database fails, what was known before is the answer, however old; without that,
@@ -63,7 +63,8 @@ class Mapping:
         """``engine``: made in this process (``make_engine``). Raises ConfigurationError for a bad table name.
 
         ``may_ask``: False while somebody knows that the database does not answer: it is not waited for then.
-        ``generation``: a number that is another one as soon as somebody knows that rows have changed. ``passwords``:
+        ``generation``: a number that is another one as soon as somebody knows that rows have changed; 0: nobody
+        watches them. ``passwords``:
         who decrypts them; without keys an account with an encrypted one has an error.
         """
         self._passwords = passwords
