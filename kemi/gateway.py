@@ -280,7 +280,7 @@ class Routes:
         """
         user = f"{_text('$au')}@{realm}"
         known, generation = self._known.get(user), self._generation()
-        if method == "MESSAGE" and known is not None and known[1] == generation:
+        if method == "MESSAGE" and known is not None and known[1] == generation != 0:  # 0: nobody watches the users
             result = _check_by(known[0], realm)
             if result in CERTAIN:
                 return result

@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, delete, insert, text, update
 
-from purple_bridge.addresses import GatewayDomain
+from purple_bridge.addresses import GatewayDomain, SipAddress
 from purple_bridge.board import AccountBoard, State, Way
 from purple_bridge.commands import AccountSpec, RowsChanged
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.presence import WantedPresence, save_presence
-from purple_bridge.db.tables import presentity, purplemap_table
+from purple_bridge.db.subscribers import add_user
+from purple_bridge.db.tables import presentity, purplemap_table, subscriber
 from purple_bridge.ownership import account_digest, owner_of
 from purple_bridge.presence import AVAILABLE
 from purple_bridge.settings import Settings
@@ -396,6 +398,22 @@ def test_one_account_that_goes_wrong_does_not_stop_the_others(
     home.publish("alice")
     run_until(lambda: home.wanted(OTHER), "it comes back")
     assert f"account {IM} cannot follow its row" in caplog.text
+
+
+# --- SIP users, whose passwords the routes remember -------------------------------------------------------
+
+
+def test_a_look_at_the_sip_users_ends_what_is_remembered(home: Household) -> None:
+    """The first one, too: what changed between the start and that look is not found by any later one."""
+    subscriber.create(home.engine, checkfirst=True)
+    settings = replace(_settings(str(home.engine.url), "publish"), auth=True)
+    home.rows = Rows(settings, 1, home.board, home.store, home)
+    home.rows.start(lambda: None)
+    run_until(lambda: home.board.rows_generation() == 2, "the first looks, at the mapping and at the users")
+    run_for(0.5)
+    assert home.board.rows_generation() == 2
+    assert add_user(home.engine, SipAddress.parse("sip:alice@example.org"), "secret")
+    run_until(lambda: home.board.rows_generation() == 3, "the new user")
 
 
 # --- whoever changes rows may say so ----------------------------------------------------------------------

@@ -86,6 +86,7 @@ class Rows:
         self._untold: dict[int, set[Block]] = {}  # by worker
         self._keys = store.keys_signature()
         self._reading = False
+        self._users_seen = not settings.auth  # the SIP users have been looked at
         self._ended = False
 
     def owns(self, protocol: str, ext_user: str) -> bool:
@@ -142,8 +143,10 @@ class Rows:
         def users_found(changed: bool | None) -> None:
             took = time.monotonic() - started
             glib.add_timer(max(LOOK_SECONDS, LOOK_SHARE * (took - LOOK_FREE)), self._look)
-            if changed:
-                self._board.rows_changed(self._number)  # the routes remember who has proved himself
+            # the routes remember who has proved himself: what they know from before the first look counts no more
+            if changed or (changed is not None and not self._users_seen):
+                self._board.rows_changed(self._number)
+                self._users_seen = True
 
         if not self._ended:
             self._store.changed_blocks(found)
