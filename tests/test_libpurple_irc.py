@@ -1,13 +1,18 @@
-"""The bindings against a real IRC server."""
+"""The bindings against a real IRC server, and against one that talks without end."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import pytest
 
 from purple_bridge.libpurple.text import escape, strip
 from tests.children import run_in_child
+from tests.faults.processes import anonymous_kilobytes
 from tests.loops import run_until
 from tests.purple_client import irc_account, started, wait_error, wait_online
+from tests.servers.hostile_irc import HostileIrc
 from tests.servers.ngircd import Ngircd
 from tests.waiting import free_port
 
@@ -57,3 +62,18 @@ def unreachable(port: int) -> dict[str, Any]:
 
 def test_a_port_without_a_server_is_not_fatal() -> None:
     assert run_in_child(unreachable, free_port())["fatal"] is False
+
+
+def grown(port: int, attack: str) -> int:
+    """KB of anonymous memory, from before the account was there until it has heard everything."""
+    recorder = started()
+    before = anonymous_kilobytes(os.getpid())
+    irc_account(attack, port)
+    run_until(lambda: [message.text for _, message in recorder.messages] == ["that was all"], "the end", 50)
+    return anonymous_kilobytes(os.getpid()) - before
+
+
+@pytest.mark.parametrize("attack", ["motd", "names", "joins"])
+def test_what_a_server_says_without_end_is_not_kept(attack: str) -> None:
+    with HostileIrc() as server:
+        assert run_in_child(grown, server.port, attack) < 2_000

@@ -99,6 +99,9 @@ SASL = frozenset(("AUTHENTICATE", "CAP", "900", "901", "902", "903", "904", "905
 SASL_FAILED = frozenset(("904", "905"))
 MOST_SASL = 20  # lines of a log-in
 
+# What libpurple would keep without a bound, and nobody here asks for: the server's greeting, channels and who is there
+UNBOUNDED = frozenset(("372", "JOIN", "353", "366"))
+
 _SWALLOWED = b""  # a line that libpurple skips
 _UNSET = -(2**31)
 
@@ -404,7 +407,7 @@ class Irc(Protocol):
             swallow = not self._message_received(account_pointer, line)
         else:
             swallow = self._reply_received(account_pointer, connection, line)
-        if swallow:
+        if swallow or line.command in UNBOUNDED:
             pointer[0] = _SWALLOWED
 
     def _may_authenticate(self, account: int, command: str) -> bool:

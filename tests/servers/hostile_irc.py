@@ -12,6 +12,7 @@ from tests.servers.threaded import ThreadedServer
 PIECE = 1 << 16
 SERVER = b":irc.test "
 EVIL = b":evil!e@elsewhere.test "
+LAST = EVIL + b"PRIVMSG NICK :that was all\r\n"
 
 NUMBERS = tuple(b"%03d" % number for number in range(1, 1000))
 ODD = (
@@ -134,10 +135,12 @@ ATTACKS: dict[str, Sequence[bytes]] = {
     "kill": (EVIL + b"KILL NICK :bye\r\n", b":NICK!u@h QUIT :killed\r\n"),
     "nul": (b"PRIV\0MSG NICK :\0\0\0\r\n" * 500, b"\0" * 20_000 + b"\r\n"),
     "ends": (b"\r" * 20_000, b"\n" * 20_000, b"\r\r\n\n\r\n" * 2000, b" \r\n" * 2000, b":\r\n" * 2000),
-    "motd": tuple(SERVER + b"372 NICK :- %s\r\n" % (b"m" * 400) for _ in range(20_000)),
+    "motd": (SERVER + b"375 NICK :-\r\n", *(SERVER + b"372 NICK :- %s\r\n" % (b"m" * 400),) * 10_000, LAST),
+    "names": (*(SERVER + b"353 NICK = #c :%s\r\n" % (b"n" * 400),) * 10_000, LAST),
+    "joins": (*(b":NICK!u@h JOIN #c%d\r\n" % number for number in range(5_000)), LAST),
 }
 BEFORE = {
-    "motd-first": (SERVER + b"375 NICK :-\r\n", *ATTACKS["motd"]),
+    "motd-first": ATTACKS["motd"],
     "sasl": (b"CAP * LS :sasl\r\n", b"CAP * ACK :sasl\r\n", b"AUTHENTICATE " + b"x" * 400 + b"\r\n") * 50,
     "nick-in-use": (SERVER + b"433 * NICK :in use\r\n",) * 300,
 }
