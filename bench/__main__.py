@@ -38,13 +38,16 @@ class Options:
     accounts: list[int]
     rows: list[int]
     many: int
+    watchers: int
     json_file: Path | None
     add: tuple[Path, ...]
     write_docs: bool
 
     def plan(self) -> Plan:
         load = Load(self.messages, self.window, self.seconds)
-        return Plan(self.cases or CASES[:1], self.only or NAMES, self.accounts, self.rows, load, self.many)
+        return Plan(
+            self.cases or CASES[:1], self.only or NAMES, self.accounts, self.rows, load, self.many, self.watchers
+        )
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> list[int]:
@@ -69,6 +72,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option(
     "--many", default=1_000_000, show_default=True, type=click.IntRange(10_000), help="Messages of the case memory."
 )
+@click.option("--watchers", default=50, show_default=True, type=click.IntRange(1), help="Of the case presence.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write medians and single rounds there.")
 @click.option("--add", multiple=True, type=click.Path(exists=True, path_type=Path), help="Show what --json wrote, too.")
 @click.option("--write-docs", is_flag=True, help="Write docs/performance.md and its plot.")

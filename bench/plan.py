@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from bench import machine
-from bench.cases import accounts, memory, messages, rows
+from bench.cases import accounts, memory, messages, presence, rows
 from bench.contestants import by_name
 from bench.peer import PeerDied
 from bench.results import Measured
 
-CASES = (messages.CASE, accounts.CASE, rows.CASE, memory.CASE)
+CASES = (messages.CASE, accounts.CASE, rows.CASE, memory.CASE, presence.CASE)
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Plan:
     rows: Sequence[int]
     load: messages.Load
     many: int = 1_000_000  # messages of the case memory
+    watchers: int = 50
     looks: dict[str, list[float]] = field(default_factory=dict)
 
     def round(self) -> Iterator[Measured]:
@@ -35,6 +36,7 @@ class Plan:
             accounts.CASE: self._accounts,
             rows.CASE: self._rows,
             memory.CASE: self._memory,
+            presence.CASE: self._presence,
         }
         for case in self.cases:
             yield from measure[case]()
@@ -57,6 +59,10 @@ class Plan:
         for name in memory.NAMES:
             measure = partial(memory.measure, name, total=self.many, load=self.load)
             yield from self._run(memory.CASE, name, measure)
+
+    def _presence(self) -> Iterator[Measured]:
+        name = f"{self.watchers} watchers"
+        yield from self._run(presence.CASE, name, partial(presence.measure, name, watchers=self.watchers))
 
     def _run(self, case: str, name: str, measure: Callable[[Path], Iterator[Measured]]) -> Iterator[Measured]:
         """What prevents a measurement is a result, too."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.cases import accounts, memory, messages, rows
+from bench.cases import accounts, memory, messages, presence, rows
 from bench.contestants import CONTESTANTS, GATEWAY, KEMI, LIBPURPLE
 from bench.peer import FROM_IM, SEVERAL, TO_IM
 from bench.results import Figures, Measured
@@ -23,24 +23,33 @@ class Sheet:
 
 def sheets(measured: Sequence[Measured]) -> list[Sheet]:
     """``measured``: medians. Those without a row are left out."""
-    made = [_throughput(measured), _latency(measured), _accounts(measured), _rows(measured), _memory(measured)]
-    return [sheet for sheet in made if sheet.rows]
+    makers = (_throughput, _latency, _presence, _accounts, _rows, _memory)
+    return [sheet for maker in makers if (sheet := maker(measured)).rows]
 
 
 def share_of_limits(measured: Sequence[Measured]) -> str:
-    """The gateway's CPU time a message against that of its two halves; empty if one was not measured."""
-    spent = {
-        each.name: each.figures["cpu"]
+    """The gateway's CPU time a message against that of its two halves; empty if one was not measured.
+
+    Whoever is busy reads and writes many at once, and the limits are much busier; so at the same steady rate, too.
+    """
+    found = {
+        each.name: each.figures
         for each in measured
         if each.case == messages.CASE and each.what == TO_IM and not each.problem
     }
-    if not {GATEWAY, KEMI, LIBPURPLE} <= spent.keys():
+    compared = (GATEWAY, KEMI, LIBPURPLE)
+    if not set(compared) <= found.keys():
         return ""
-    halves = spent[KEMI] + spent[LIBPURPLE]
+    ways = (("cpu", "as fast as each of them goes"), ("fast cpu", f"at {messages.FAST:,}/s"))
+    parts = [_share(found, name, when) for name, when in ways if all(name in found[each] for each in compared)]
+    return "A message from SIP to XMPP takes " + "; ".join(parts) + "."
+
+
+def _share(found: Mapping[str, Figures], name: str, when: str) -> str:
+    ours, routes, purple = (found[each][name] for each in (GATEWAY, KEMI, LIBPURPLE))
     return (
-        f"A message from SIP to XMPP takes {spent[GATEWAY]:.0f} µs of CPU time in the gateway, {spent[KEMI]:.0f} µs in"
-        f" Kamailio with the routes alone and {spent[LIBPURPLE]:.0f} µs in libpurple alone:"
-        f" {spent[GATEWAY] / halves:.1f} times their sum."
+        f"{when}, {ours:.0f} µs of CPU time in the gateway, {routes:.0f} µs in Kamailio with the routes alone and"
+        f" {purple:.0f} µs in libpurple alone: {ours / (routes + purple):.1f} times their sum"
     )
 
 
@@ -68,7 +77,7 @@ def _speed(each: Measured, measured: Sequence[Measured]) -> Row:
 
 def _latency(measured: Sequence[Measured]) -> Sheet:
     slow = f"at {messages.SLOW}/s"
-    columns = ("way", "direction", f"{slow}: p50 ms", "p99 ms", "at", "p50 ms", "p99 ms", "lost")
+    columns = ("way", "direction", f"{slow}: p50 ms", "p99 ms", "at", "p50 ms", "p99 ms", "CPU µs", "lost")
     timed = [each for each in measured if "slow p50" in each.figures]
     return Sheet("One way, at steady rates", columns, tuple(map(_delays, timed)))
 
@@ -77,7 +86,20 @@ def _delays(each: Measured) -> Row:
     figures = each.figures
     slow, fast = ((_ms(figures[f"{name} p50"]), _ms(figures[f"{name} p99"])) for name in ("slow", "fast"))
     lost = _whole(figures["slow lost"] + figures["fast lost"])
-    return (_title(each.name), each.what, *slow, f"{_whole(figures['fast rate'])}/s", *fast, lost)
+    cpu = _whole(figures["fast cpu"])
+    return (_title(each.name), each.what, *slow, f"{_whole(figures['fast rate'])}/s", *fast, cpu, lost)
+
+
+def _presence(measured: Sequence[Measured]) -> Sheet:
+    columns = ("who is watched", "by", "first ms", "median ms", "last ms", "CPU µs each", "missing")
+    found = [each for each in measured if each.case == presence.CASE]
+    made = [_broken(each, columns) or _fan_out(each) for each in found]
+    return Sheet("A change of presence, until all who watch know", columns, tuple(made))
+
+
+def _fan_out(each: Measured) -> Row:
+    delays = (_ms(each.figures[name]) for name in ("first", "median", "last"))
+    return (each.what, each.name, *delays, *(_whole(each.figures[name]) for name in ("cpu", "missing")))
 
 
 def _accounts(measured: Sequence[Measured]) -> Sheet:

@@ -46,6 +46,10 @@ class XmppEnd:
     def approve(self, jid: str) -> None:
         self._socket.sendall(f"<presence to='{jid}' type='subscribed'/>".encode())
 
+    def show(self, text: str) -> None:
+        """Available, with this text."""
+        self._socket.sendall(f"<presence><priority>1</priority><status>{text}</status></presence>".encode())
+
     def receive(self) -> list[int]:
         """Acknowledged at once (tcp(7)): a server with Nagle's algorithm would wait up to 40 ms for this end."""
         data = self._unread

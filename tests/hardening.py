@@ -24,12 +24,16 @@ _TEST = re.compile(r"\btest_[a-z0-9_]+\.py\b")
 
 @dataclass(frozen=True)
 class Step:
-    """``command``: behind the name of Python; ``quick``: what it takes besides to end within minutes."""
+    """``command``: behind the name of Python; ``quick``: what it takes besides to end within minutes.
+
+    ``documented``: it puts its own figures into docs/ with ``--write-docs``.
+    """
 
     name: str
     what: str
     command: tuple[str, ...]
     quick: tuple[str, ...] = ()
+    documented: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,18 @@ def named_tests() -> tuple[str, ...]:
 
 
 STEPS = (
+    Step("faults", "broken neighbours", ("-m", "tests.faults"), ("--quick", "--only", "db-killed"), documented=True),
     Step("tests", "what docs/security.md names", ("-m", "pytest", "-q", *named_tests()), ("-k", "identity")),
-    Step("faults", "broken neighbours", ("-m", "tests.faults"), ("--quick", "--only", "db-killed")),
-    Step("fuzz", "every parser", ("-m", "tests.fuzz"), ("--seconds", "1")),
+    Step("fuzz", "every parser", ("-m", "tests.fuzz"), ("--seconds", "0.1")),
     Step("fuzz-sip", "broken requests", ("-m", "tests.fuzz.sip"), ("--requests", "2000")),
     Step("soak", "a day", ("-m", "tests.faults.soak"), ("--messages", "10000")),
 )
 
 
-def run(step: Step, quick: bool) -> Outcome:
+def run(step: Step, quick: bool, write_docs: bool = False) -> Outcome:
     """What the command says is passed on as it comes."""
     words = step.command + (step.quick if quick else ())
+    words += ("--write-docs",) if write_docs and step.documented else ()
     click.echo(f"== {step.name}: {step.what}")
     begin, last = time.monotonic(), ""
     command = [sys.executable, "-u", *words]
@@ -81,8 +86,9 @@ def _short(words: tuple[str, ...]) -> tuple[str, ...]:
 @click.option("--quick", is_flag=True, help="As little as shows that the commands work.")
 @click.option("--only", multiple=True, type=click.Choice([step.name for step in STEPS]), help="Again for each.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the table there as well.")
-def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
-    outcomes = [run(step, quick) for step in STEPS if not only or step.name in only]
+@click.option("--write-docs", is_flag=True, help="Put the figures of the faults into docs/reliability.md.")
+def main(quick: bool, only: tuple[str, ...], file: Path | None, write_docs: bool) -> None:
+    outcomes = [run(step, quick, write_docs) for step in STEPS if not only or step.name in only]
     if file is not None:
         file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     click.echo()

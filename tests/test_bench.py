@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from bench import chart, document, flow
 from bench.__main__ import main
-from bench.cases import messages
+from bench.cases import messages, presence
 from bench.contestants import KEMI, by_name
 from bench.flow import Flow
 from bench.results import Measured, as_json, from_json, medians
@@ -137,16 +137,19 @@ SIZES = [
 def test_every_row_fills_its_columns() -> None:
     rows = Measured("rows", "SQLite", "10 rows, SIP→XMPP", {"rate": 1000.0, "cpu": 300.0, **FULL})
     steady = {"slow p50": 1.0, "slow p99": 2.0, "slow lost": 0.0}
-    steady |= {name.replace("slow", "fast"): value for name, value in steady.items()} | {"fast rate": 500.0}
+    steady |= {name.replace("slow", "fast"): value for name, value in steady.items()}
+    steady |= {"fast rate": 500.0, "fast cpu": 30.0}
     timed = Measured("messages", "bitlbee", "SIP→XMPP", {"rate": 1000.0, "cpu": 20.0, **FULL, **steady})
     memory = Measured("memory", "SQLite", "100,000", {"memory": 2048.0, "shared": 512.0, "growth": 1.5, "lost": 0.0})
-    cases = ("accounts", "rows", "memory")
+    told = {"first": 1.0, "median": 2.0, "last": 3.0, "cpu": 900.0, "missing": 0.0}
+    watched = Measured("presence", "50 watchers", "an XMPP contact", told)
+    cases = ("accounts", "rows", "memory", "presence")
     broken = [Measured(case, "tls", "does not run", problem="no certificate") for case in cases]
-    made = sheets(medians([*ROUNDS, *SIZES, rows, timed, memory, *broken]))
-    assert [len(sheet.rows) for sheet in made] == [5, 1, 3, 2, 2]
-    assert made[4].rows[0] == ("SQLite", "100,000", "2.0", "1.5", "0.5", "0")
+    made = sheets(medians([*ROUNDS, *SIZES, rows, timed, memory, watched, *broken]))
+    assert [len(sheet.rows) for sheet in made] == [5, 1, 2, 3, 2, 2]
+    assert made[5].rows[0] == ("SQLite", "100,000", "2.0", "1.5", "0.5", "0")
     assert all(len(row) == len(sheet.columns) for sheet in made for row in sheet.rows)
-    assert made[2].rows[1][made[2].columns.index("KB each")] == "64"
+    assert made[3].rows[1][made[3].columns.index("KB each")] == "64"
 
 
 def test_the_document(tmp_path: Path) -> None:
@@ -183,6 +186,14 @@ def test_the_command_runs_one_contestant(tmp_path: Path) -> None:
     found = json.loads(file.read_text())["medians"]
     assert [each["problem"] for each in found] == [""] * 4
     assert [each["figures"]["lost"] for each in found] == [0] * 4
+
+
+def test_presence_reaches_all_who_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "CHANGES", 1)
+    found = list(presence.measure("3 watchers", tmp_path, 3))
+    assert [each.figures["missing"] for each in found] == [0, 0]
+    assert all(0 < each.figures["first"] <= each.figures["last"] < 30_000 for each in found)
 
 
 def test_the_routes_run_without_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

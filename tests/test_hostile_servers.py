@@ -21,7 +21,8 @@ from tests.agents.xmpp import XmppUser
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.hostile_irc import ATTACKS, BEFORE, HostileIrc
 from tests.servers.hostile_xmpp import HostileXmpp
-from tests.servers.hostile_xmpp_attacks import FILES, FORGED, PLANS
+from tests.servers.hostile_xmpp_attacks import FILES, FORGED, LIMITED, PLANS
+from tests.servers.made_certificates import server
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
 
@@ -37,10 +38,12 @@ class Scene:
 
     gateway: Gateway
     xmpp: HostileXmpp
+    tls: HostileXmpp
     irc: HostileIrc
     phone: Phone
     friend: XmppUser
     victim: Phone
+    pin: str
     said: int = 0
 
     def chat(self) -> float:
@@ -63,6 +66,10 @@ class Scene:
         place: dict[str, Any] = {"connect_server": "127.0.0.1", "port": self.xmpp.port}
         self.gateway.add_account("carol", "prpl-jabber", f"user@{name}.test", PASSWORD, **options, **place)
 
+    def add_over_tls(self, name: str) -> None:
+        place: dict[str, Any] = {"connect_server": "127.0.0.1", "port": self.tls.port, "tls_pin": self.pin}
+        self.gateway.add_account("carol", "prpl-jabber", f"user@{name}.tls.test", PASSWORD, **place)
+
     def add_irc(self, name: str) -> None:
         self.gateway.add_account("carol", "prpl-irc", f"{name}@127.0.0.1", None, port=self.irc.port)
 
@@ -77,13 +84,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with ExitStack() as stack:
         prosody = stack.enter_context(Prosody(tmp_path_factory.mktemp("p"), {"alice": PASSWORD, "bob": PASSWORD}))
         xmpp, irc = stack.enter_context(HostileXmpp(PLANS)), stack.enter_context(HostileIrc())
+        made = server(["hostile.test"], None)
+        pem = made.write(tmp_path_factory.mktemp("made") / "made.pem")
+        tls = stack.enter_context(HostileXmpp(PLANS, pem))
         users = dict.fromkeys(("alice", "carol"), PASSWORD)
         settings = {"connect_on": "start"}
         options = {"workers": 1, "users": users, "settings": settings, "keeps_chat_clients": True}
         gateway = stack.enter_context(Gateway(tmp_path_factory.mktemp("gw"), **options))
         gateway.add_xmpp_account("alice", prosody)
         phone, victim = gateway.online_phone("alice", "alice@localhost"), gateway.phone("carol")
-        yield Scene(gateway, xmpp, irc, phone, gateway.xmpp_user(prosody, "bob"), victim)
+        yield Scene(gateway, xmpp, tls, irc, phone, gateway.xmpp_user(prosody, "bob"), victim, made.pin)
 
 
 def _under_attack(scene: Scene, waiting: set[str], finished: set[str], what: str) -> None:
@@ -141,13 +151,26 @@ def test_files_and_calls_are_refused(scene: Scene) -> None:
     assert "File transfer" not in scene.gateway.kamailio.log
 
 
-def test_an_account_is_told_why_it_lost_its_connection(scene: Scene) -> None:
-    def said() -> list[bool]:
-        reasons = {"deep": "levels", "endless-body": "without an end", "endless-attributes": "a tag of"}
-        log = scene.gateway.kamailio.log
-        return [re.search(f"user@{name}.test: error: .*{reason}", log) is not None for name, reason in reasons.items()]
+def _wait_reasons(scene: Scene, domain: str) -> None:
+    """An account is told why it lost its connection."""
+    reasons = {"deep": "levels", "endless-body": "without an end", "endless-attributes": "a tag of"}
 
-    wait_until(lambda: all(said()), 30, "three reasons in the log")
+    def said() -> bool:
+        log = scene.gateway.kamailio.log
+        return all(re.search(f"user@{name}.{domain}: error: .*{reason}", log) for name, reason in reasons.items())
+
+    wait_until(said, 30, "three reasons in the log")
+
+
+def test_an_account_is_told_why_it_lost_its_connection(scene: Scene) -> None:
+    _wait_reasons(scene, "test")
+
+
+def test_xmpp_servers_over_tls(scene: Scene) -> None:
+    for name in LIMITED:
+        scene.add_over_tls(name)
+    _under_attack(scene, set(LIMITED), scene.tls.finished, "hostile XMPP servers over TLS")
+    _wait_reasons(scene, "tls.test")
 
 
 def test_irc_servers(scene: Scene) -> None:

@@ -57,9 +57,11 @@ def _figures(peer: Peer, flow: Flow, load: Load, at_rates: bool) -> Figures:
         return figures
     fast = min(FAST, figures["rate"] / 2)
     slow = flow.at_rate(SLOW, min(load.seconds, load.messages / SLOW))
+    before = peer.cpu_seconds()["cpu"]
     swift = flow.at_rate(fast, min(load.seconds, load.messages / fast)) if fast else slow
+    cpu = 1e6 * (peer.cpu_seconds()["cpu"] - before) / swift.sent
     peer.check()
-    return figures | _latency("slow", slow) | _latency("fast", swift) | {"fast rate": fast}
+    return figures | _latency("slow", slow) | _latency("fast", swift) | {"fast rate": fast, "fast cpu": cpu}
 
 
 def sustained(peer: Peer, flow: Flow, load: Load) -> Figures:

@@ -300,7 +300,10 @@ class SslConnection(Structure):
         ("host", c_void_p),
         ("port", c_int),
         ("connect_cb_data", c_void_p),
-        ("callbacks", c_void_p * 4),  # connect_cb to recv_cb
+        ("connect_cb", c_void_p),
+        ("error_cb", c_void_p),
+        ("recv_cb_data", c_void_p),
+        ("recv_cb", c_void_p),
         ("fd", c_int),
         ("inpa", c_uint),
         ("connect_data", c_void_p),

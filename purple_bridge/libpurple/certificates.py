@@ -2,9 +2,7 @@
 
 certificate.h, sslconn.h. libpurple asks its user about a certificate that it does not know, remembers the answer, and
 trusts for this process whatever was accepted once. Here a certificate is looked at anew at each connection: the TLS
-library (NSS) says whether an authority stands behind it, ``certificate_check`` the rest. That an authority does is
-remembered for a minute, of exactly these octets: NSS looks through all that it keeps for its connections, which with
-thousands of accounts takes longer than the rest of the handshake. Nothing else is remembered.
+library (NSS) says whether an authority stands behind it, ``certificate_check`` the rest. Nothing is remembered.
 
 libpurple verifies XMPP against ``connect_server`` where that is set (jabber.c, certificate_CN); RFC 6120 §13.7.2.1
 wants the JID's domain, whatever host was connected to. So the name is replaced, before the handshake, which also tells
@@ -16,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-import time
 from ctypes import CFUNCTYPE, POINTER, c_int, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +33,6 @@ SCHEME, VERIFIER = b"x509", b"tls_cached"  # the names that sslconn.c looks for
 LONGEST = 1 << 16  # octets of a certificate
 MOST_CERTIFICATES = 10  # that a server may send
 SSL_NO_CACHE = 9  # NSS, ssl.h
-GOOD_SECONDS, MOST_GOOD = 60.0, 1000  # how long a valid chain is remembered, and how many are
 
 _Start = CFUNCTYPE(None, c_void_p)
 _Connect = CFUNCTYPE(None, c_void_p)
@@ -127,7 +123,9 @@ def _judged(pointer: int, request: c.VerificationRequest, name: str, account: Ac
     try:
         own = _der(request)
         presented = certificate_check.read(own)
-        flags = 0 if pins else _chain_flags(pointer, request, own)
+        if not pins:
+            _check_sent(ctypes.cast(request.cb_data, POINTER(c.SslConnection)).contents, own)
+        flags = 0 if pins else _chain_flags(pointer, request)
     except Unreadable as error:
         text = f"The server's certificate is not accepted for {certificate_check.shown(name)}: {error}"
         return Encryption(name, None, refusal=Refusal(certificate_check.OTHER, text))
@@ -169,12 +167,12 @@ def _der(request: c.VerificationRequest) -> bytes:
     return der
 
 
-def _check_sent(sent: list[bytes], own: bytes) -> None:
+def _check_sent(connection: c.SslConnection, own: bytes) -> None:
     """All that the server has sent, of which NSS looks at any: its work grows with the square of the names in one.
 
     Raises Unreadable. ``own``: the server's own certificate, which is the first.
     """
-    for number, der in enumerate(sent):
+    for number, der in enumerate(_sent(connection)):
         if number >= MOST_CERTIFICATES:
             raise Unreadable(f"more than {MOST_CERTIFICATES} certificates came")
         if not number and der != own:
@@ -218,30 +216,8 @@ def _fingerprint(certificate: int) -> bytes:
         c.glib_quick.g_byte_array_free(array, 1)
 
 
-def _chain_flags(pointer: int, request: c.VerificationRequest, own: bytes) -> int:
-    """PurpleCertificateInvalidityFlags of the chain, by the TLS library; ``own``: its first. Raises Unreadable."""
-    sent = _sent(ctypes.cast(request.cb_data, POINTER(c.SslConnection)).contents)
-    key, now = hashlib.sha256(b"".join(map(_measured, [own, *sent]))).digest(), time.monotonic()
-    if now < _good_until.get(key, now):
-        return 0
-    _check_sent(sent, own)
-    flags = _verified(pointer, request)
-    if not flags & ~certificate_check.NAME_MISMATCH:
-        if len(_good_until) >= MOST_GOOD:
-            _good_until.clear()
-        _good_until[key] = now + GOOD_SECONDS
-    return flags
-
-
-_good_until: dict[bytes, float] = {}  # by all that the server sent: valid, until then by the monotonic clock
-
-
-def _measured(der: bytes) -> bytes:
-    """So that no other certificates make the same octets."""
-    return len(der).to_bytes(4, "big") + der
-
-
-def _verified(pointer: int, request: c.VerificationRequest) -> int:
+def _chain_flags(pointer: int, request: c.VerificationRequest) -> int:
+    """PurpleCertificateInvalidityFlags of the chain, by the TLS library. Raises Unreadable."""
     function = request.scheme.contents.verify_cert
     if not function:
         raise Unreadable("libpurple's TLS plugin cannot verify it: ssl-nss is needed")

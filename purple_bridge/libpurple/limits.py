@@ -11,6 +11,7 @@ import _ctypes
 import ctypes
 import errno
 import fcntl
+import logging
 import socket
 import termios
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import c, glib, signals, xmlnode
+
+logger = logging.getLogger(__name__)
 
 XMPP, IRC = b"prpl-jabber", b"prpl-irc"
 
@@ -65,6 +68,7 @@ class Limits:
 
     complete: int = 0
     _kinds: dict[int, bytes] = field(default_factory=dict)  # by PurpleConnection*: the plugin
+    _ended: set[int] = field(default_factory=set)  # went too far, and libpurple has not closed them yet
     _begun: dict[int, int] = field(default_factory=dict)  # the octet at which what is not complete began
     _mark: int = 0  # of ``complete``, at the last look
     _reads: int = 0  # of TLS, that are left in this turn
@@ -95,9 +99,12 @@ class Limits:
         """Its memory is about to be freed."""
         self._kinds.pop(connection, None)
         self._begun.pop(connection, None)
+        self._ended.discard(connection)
 
     def input(self, function: Any, data: int | None, descriptor: int, happened: int) -> None:
         """``function``: what libpurple does when ``descriptor`` is ready; ``data``: its PurpleConnection*, or not."""
+        if data in self._ended:
+            return
         self._again = (function, data, descriptor, happened)
         self._reads, self._secure, self._mark = READS_AT_ONCE, None, self.complete
         function(data, descriptor, happened)
@@ -126,6 +133,7 @@ class Limits:
         """libpurple closes it in the next turn of the loop."""
         self._forget_stanza(connection)
         self._kinds.pop(connection, None)
+        self._ended.add(connection)
         c.purple.purple_connection_error_reason(connection, _NETWORK_ERROR, reason)
         return False
 
@@ -145,6 +153,7 @@ class Limits:
         try:
             held_back = self._holds_back(secure)
         except Exception:  # nothing may be raised into C, and a server must be heard
+            logger.exception("what comes over TLS is not limited")
             held_back = False
         if held_back:
             ctypes.set_errno(errno.EAGAIN)
@@ -155,7 +164,7 @@ class Limits:
         fields = c.SslConnection.from_address(secure)
         connection = fields.recv_cb_data
         if connection not in self._kinds:
-            return False
+            return connection in self._ended
         self._reads, self._secure = self._reads - 1, connection
         if self._reads < 0:
             self._go_on_later(connection)

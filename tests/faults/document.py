@@ -35,6 +35,7 @@ def row(name: str, report: Report) -> str:
     if report.unavailable:
         measured = f"not measured: {report.unavailable}"
     if report.broken:
-        measured = f"**did not hold: {'; '.join(line.splitlines()[0] for line in report.broken)}**; {measured}"
+        broken = "; ".join(text.partition("\n")[0] for text in report.broken)
+        measured = f"**did not hold: {broken}**; {measured}"
     command = COMMAND.format(name=name, quick=" --quick" if report.quick else "")
     return f"| {fault.fault} | {fault.holds} | {measured.replace('|', '/')} | {command} |"

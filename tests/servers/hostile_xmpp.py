@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.servers.threaded import ThreadedServer
 
@@ -27,6 +29,8 @@ STREAM = (
 MECHANISMS = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
 SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
 BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
+STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
+PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 MANAGEMENT = b"<sm xmlns='urn:xmpp:sm:3'/>"
 
 
@@ -90,14 +94,17 @@ class Plan:
 
 
 class HostileXmpp(ThreadedServer):
-    """``plans``: by the first label of the domain.
+    """``plans``: by the first label of the domain. ``certificate``: PEM with its key; all that follows is over TLS.
 
     ``finished``: names of attacks that have been carried out, or that the client has ended; ``logged_in``: those whose
     client has a session; ``connections``: how often a client came.
     """
 
-    def __init__(self, plans: Mapping[str, Plan]) -> None:
+    def __init__(self, plans: Mapping[str, Plan], certificate: Path | None = None) -> None:
         super().__init__("hostile-xmpp", limit=1 << 20)
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
+        if self._context and certificate:
+            self._context.load_cert_chain(certificate)
         self.plans = plans
         self.finished: set[str] = set()
         self.logged_in: set[str] = set()
@@ -115,7 +122,7 @@ class HostileXmpp(ThreadedServer):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session, name = Session("", reader, writer), ""
         try:
-            session.domain = (await session.hear(_TO.pattern + rb"['\"][^>]*>"))[1].decode()
+            session.domain = await self._stream_opened(session)
             name = session.domain.partition(".")[0]
             self.connections[name] = self.connections.get(name, 0) + 1
             await self._play(name, session)
@@ -125,6 +132,17 @@ class HostileXmpp(ThreadedServer):
             if name:
                 self.finished.add(name)
             writer.close()
+
+    async def _stream_opened(self, session: Session) -> str:
+        """The domain that it is for."""
+        opened = await session.hear(_TO.pattern + rb"['\"][^>]*>")
+        if self._context:
+            await session.say(STREAM % opened[1] + b"<stream:features>" + STARTTLS + b"</stream:features>")
+            await session.hear(rb"<starttls[^>]*>")
+            await session.say(PROCEED)
+            await session.writer.start_tls(self._context)
+            opened = await session.hear(_TO.pattern + rb"['\"][^>]*>")
+        return opened[1].decode()
 
     async def _play(self, name: str, session: Session) -> None:
         plan = self.plans[name]

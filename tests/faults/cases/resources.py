@@ -120,7 +120,9 @@ def clock(context: Context) -> None:
             site.wait_for(4 if context.quick else 15)
             _states(context, site, f"accounts after {jump} s")
             for user in ("alice", "bob"):
-                assert site.phones[user].register().status == 200
+                status = site.phones[user].register().status
+                assert status == 200, f"REGISTER after {jump} s: {status}"
+                site.phones[user].etag = None  # RFC 3903 §4.1: what has expired is published anew, not refreshed
                 domain = (site.sick if user == "alice" else site.well).domain
                 site.gateway.publish_until_seen(site.phones[user], user, f"{user}@{domain}")
             site.wait_online(60)
