@@ -86,7 +86,7 @@ def _delays(each: Measured) -> Row:
     figures = each.figures
     slow, fast = ((_ms(figures[f"{name} p50"]), _ms(figures[f"{name} p99"])) for name in ("slow", "fast"))
     lost = _whole(figures["slow lost"] + figures["fast lost"])
-    cpu = _whole(figures["fast cpu"])
+    cpu = _whole(figures.get("fast cpu", math.nan))
     return (_title(each.name), each.what, *slow, f"{_whole(figures['fast rate'])}/s", *fast, cpu, lost)
 
 
