@@ -23,6 +23,8 @@ from bench.peer import (
 )
 from bench.servers import group
 from bench.sip_end import SipEnd
+from purple_bridge import metrics
+from purple_bridge.board import State
 from tests.gateway import Gateway, sip, xmpp_contact
 from tests.servers.base import HOST
 from tests.servers.mariadb import MariaDB
@@ -84,6 +86,11 @@ class ThisGateway(Peer):
 
     def check(self) -> None:
         check_server(self.gateway.kamailio)
+
+    def online(self) -> int:
+        """Accounts, by the metrics, at most 2 s old: asking the workers for all of them would cost them something."""
+        counts = metrics.gather(metrics.directory(self.gateway.kamailio.state_dir)).values(metrics.ACCOUNTS)
+        return int(sum(count for (state, _protocol), count in counts.items() if state == State.ONLINE.word))
 
     def _gateway(self) -> Gateway:
         """Its rows are there before it starts."""

@@ -94,8 +94,7 @@ class SipEnd:
                 self._answered(datagram)
             elif datagram.startswith(b"MESSAGE ") and (found := _NUMBER.search(datagram)):
                 numbers.append(int(found[1]))
-                copied = b"".join(_COPIED.findall(datagram))
-                self._socket.send(b"SIP/2.0 200 OK\r\n" + copied + b"Content-Length: 0\r\n\r\n")
+                self._socket.send(ok(datagram))
 
     def _answered(self, datagram: bytes) -> None:
         status = int(datagram[8:11])
@@ -136,6 +135,11 @@ class Outgoing:
 
     def read(self) -> None:
         self._end.read()
+
+
+def ok(request: bytes) -> bytes:
+    """The answer 200 (RFC 3261 §8.2.6.2)."""
+    return b"SIP/2.0 200 OK\r\n" + b"".join(_COPIED.findall(request)) + b"Content-Length: 0\r\n\r\n"
 
 
 def _md5(text: str) -> str:

@@ -9,10 +9,10 @@ import socket
 import time
 from collections.abc import Sequence
 
-_COPIED = re.compile(rb"^(?:Via|From|To|Call-ID|CSeq):.*\r\n", re.MULTILINE)
+from bench.sip_end import BUFFER, ok
+
 _CALL_ID = re.compile(rb"^Call-ID: (\d+)-", re.MULTILINE)
 _NUMBER = re.compile(rb">#(\d+)<")
-BUFFER = 4 << 20
 ANSWER_SECONDS = 5.0
 
 
@@ -70,8 +70,7 @@ class WatchersEnd:
             return None
         datagram = self._socket.recv(65536)
         if datagram.startswith(b"NOTIFY "):
-            copied = b"".join(_COPIED.findall(datagram))
-            self._socket.send(b"SIP/2.0 200 OK\r\n" + copied + b"Content-Length: 0\r\n\r\n")
+            self._socket.send(ok(datagram))
         return datagram
 
 

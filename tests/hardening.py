@@ -1,7 +1,7 @@
 """Everything that is done to the gateway on purpose, one after the other; a table in the end says what held.
 
-Two hours; `--quick`: minutes, by which only the commands themselves are tried. Each line of the table is a command of
-its own, which can be run again alone. Exit code 1: something did not hold.
+An hour and more; `--quick`: minutes, by which only the commands themselves are tried. Each line of the table is a
+command of its own, which can be run again alone. Exit code 1: something did not hold.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 from tests.agents.phone import Phone
 from tests.agents.xmpp import XmppUser
+from tests.faults.processes import anonymous_kilobytes
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.hostile_irc import ATTACKS, BEFORE, HostileIrc
 from tests.servers.hostile_xmpp import HostileXmpp
@@ -74,9 +74,7 @@ class Scene:
         self.gateway.add_account("carol", "prpl-irc", f"{name}@127.0.0.1", None, port=self.irc.port)
 
     def memory(self) -> int:
-        status = Path(f"/proc/{self.gateway.kamailio.worker_pid(1)}/status").read_text()
-        found = re.search(r"^RssAnon:\s+(\d+)", status, re.MULTILINE)
-        return int(found[1]) // 1024 if found else 0
+        return anonymous_kilobytes(self.gateway.kamailio.worker_pid(1)) // 1024
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,6 @@ from bench.peer import FROM_IM, SEVERAL, TO_IM
 from bench.probe import Probe
 from bench.results import Figures, Measured
 from bench.servers import cpu_seconds, memory_kilobytes
-from purple_bridge import metrics
-from purple_bridge.board import State
 
 CASE = "accounts"
 KINDS = {"plain": "without TLS", "tls": "TLS"}  # to the XMPP server
@@ -81,17 +79,11 @@ def _sign_on(peer: ThisGateway, names: Sequence[str], total: int, probes: Probes
     """From their rows' commit, which the gateway sees within 2 s, until all are online. Raises AssertionError."""
     before, server, started = cpu_seconds(peer.processes()), peer.cpu_seconds()["server cpu"], time.monotonic()
     table.add(peer.gateway.kamailio.db_url, table.rows_of(names, peer.prosody))
-    while (online := _online(peer)) < total:
+    while (online := peer.online()) < total:
         assert time.monotonic() - started < LONGEST_SECONDS, f"{online} of {total} accounts online"
         probes.measure(POLL_SECONDS)
     spent = cpu_seconds(peer.processes()) - before, peer.cpu_seconds()["server cpu"] - server
     return SignOn(time.monotonic() - started, *spent, probes.p99("sign-on "))
-
-
-def _online(peer: ThisGateway) -> int:
-    """By the metrics, at most 2 s old: asking the workers for all accounts would cost them something, too."""
-    counts = metrics.gather(metrics.directory(peer.gateway.kamailio.state_dir)).values(metrics.ACCOUNTS)
-    return int(sum(count for (state, _protocol), count in counts.items() if state == State.ONLINE.word))
 
 
 def _sign_on_figures(signed_on: SignOn, count: int) -> Figures:

@@ -36,14 +36,10 @@ def measure(name: str, directory: Path, watchers: int) -> Iterator[Measured]:
     with ThisGateway(directory, variant, names) as peer:
         kamailio = peer.gateway.kamailio
         table.add(kamailio.db_url, table.rows_of(names, peer.prosody))
-        wait_until(lambda: _online(peer) == SEVERAL + watchers, 120, "the watchers' accounts are online")
+        wait_until(lambda: peer.online() == SEVERAL + watchers, 120, "the watchers' accounts are online")
         with closing(WatchersEnd([sip(user) for user in names], (HOST, kamailio.port))) as ends:
             yield Measured(CASE, name, FROM_CONTACT, _contact(peer, ends))
             yield Measured(CASE, name, LIMIT, _user(peer, ends))
-
-
-def _online(peer: ThisGateway) -> int:
-    return sum(account["state"] == "online" for account in peer.gateway.accounts())
 
 
 def _contact(peer: ThisGateway, ends: WatchersEnd) -> Figures:
@@ -67,13 +63,12 @@ def _user(peer: ThisGateway, ends: WatchersEnd) -> Figures:
     """The presence server alone: the gateway has no account of this user."""
     phone = peer.gateway.phone(PUBLISHER)
     ends.subscribe(sip(PUBLISHER))
-    return _fan_out(
-        peer, ends, lambda number: _published(phone.publish(pidf(sip(PUBLISHER), note=f"#{number}")).status)
-    )
 
+    def show(number: int) -> None:
+        status = phone.publish(pidf(sip(PUBLISHER), note=f"#{number}")).status
+        assert status == 200, f"PUBLISH: {status}"
 
-def _published(status: int) -> None:
-    assert status == 200, f"PUBLISH: {status}"
+    return _fan_out(peer, ends, show)
 
 
 def _fan_out(peer: ThisGateway, ends: WatchersEnd, show: Show) -> Figures:
