@@ -42,10 +42,12 @@ NO_SUBSCRIBER = -2  # auth_db.is_subscriber; another negative number: the databa
 EXISTS_IN_DOMAIN = 3  # auth_db.is_subscriber: compare the domain too, load nothing
 SAME_USER = 1  # auth_db.auth_check: the user of From, and of To and request URI where they matter
 NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE, FAILED = -8, -5, -4, -1  # auth_db.auth_check, auth.pv_auth_check
+GUESSED = (-2, -3)  # the same: a wrong password, an unknown user
 CERTAIN = (1, NOT_HIMSELF, NO_CREDENTIALS, STALE_NONCE)  # else the password may be another one since
 PASSWORD_IS_HA1 = 1  # auth.pv_auth_check
 KNOWN_USERS = 50_000  # whose password is remembered, in each process
 QOP_AUTH, STALE = 1, 16  # auth.auth_challenge
+LOGGED = 100  # characters of a name
 
 # a MESSAGE of the gateway's own
 LARGEST_DATAGRAM = 1300  # octets, RFC 3428 §8
@@ -88,9 +90,11 @@ class Routes:
         self._limits_floods, self._trusts_peers = hasattr(KSR, "pike"), hasattr(KSR, "permissions")
         shared = shared_with_routes()
         self._live, self._generation, self._relay_turns = shared.live, shared.rows_generation, shared.relay_turns
-        self._known: dict[str, tuple[str, int]] = {}  # user@realm -> MD5(user:realm:password), and when: a generation
+        self._guesses = shared.guesses
+        # name in the credentials and realm -> MD5(name:realm:password), and when: a generation
+        self._known: dict[str, tuple[str, int]] = {}
         self._web = WebServer(self._live)
-        self._xcap = XcapServer(self._auth)
+        self._xcap = XcapServer(self._auth, shared.guesses)
         # behind the first one; each of them answers the request or leaves it to the next one
         self._routes = (
             self.ksr_route_web,
@@ -255,15 +259,16 @@ class Routes:
         if _has_doubtful_credentials(method):
             return _reply(400, "One set of credentials only")
         realm = _text("$fd").lower()
-        result = self._check_credentials(method, realm)
-        if result == NOT_HIMSELF or (result > 0 and _text("$ad").lower() not in ("", realm)):
+        if _text("$ad").lower() not in ("", realm):  # auth_db would look for the user there
             return _reply(403, "From is not the authenticated user")
-        if result > 0:
-            KSR.auth.consume_credentials()
-            return NEXT
-        if result != NO_DATABASE:
-            KSR.auth.auth_challenge(realm, QOP_AUTH | (STALE if result == STALE_NONCE else 0))
-        return ANSWERED
+        name, address = _text("$au"), _text("$si")
+        if name and (seconds := self._guesses.wait(name, realm, address)):
+            return _refuse_guess(name, realm, seconds)
+        result = self._check_credentials(method, realm)
+        if result in GUESSED:
+            self._guesses.count(name, realm, address)
+            logger.info("[%s] wrong password of %s@%s from %s", _call_id(), name[:LOGGED], realm[:LOGGED], address)
+        return _answer_to_proof(result, realm)
 
     def ksr_route_database(self, method: str) -> bool:
         """All but MESSAGE write to the database: 503, as long as it is known not to take that."""
@@ -278,7 +283,8 @@ class Routes:
 
         A MESSAGE does not ask the database as long as no SIP user has changed; all else needs it in any case.
         """
-        user = f"{_text('$au')}@{realm}"
+        name = _text("$aU")  # as it is in the digest: with the domain there is another MD5, subscriber.ha1b
+        user = f"{name} {realm}"
         known, generation = self._known.get(user), self._generation()
         if method == "MESSAGE" and known is not None and known[1] == generation != 0:  # 0: nobody watches the users
             result = _check_by(known[0], realm)
@@ -288,8 +294,8 @@ class Routes:
         if answers:
             result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
             if result > 0:
-                self._remember(user, _text("$avp(ha1)"), generation)
-        if result == FAILED or not (answers or user.startswith("@")):
+                self._remember(user, _text("$avp(ha1b)" if "@" in name else "$avp(ha1)"), generation)
+        if result == FAILED or not (answers or not name):
             if known is not None:
                 result = _check_by(known[0], realm)
             elif not answers:
@@ -323,8 +329,12 @@ class Routes:
         code = KSR.purple.send_message()  # which knows retransmissions: no transaction has to remember the answer
         if code > 0:
             return _reply(202, "Accepted")
-        if code in (NO_ACCOUNT, NO_CONTACT) and KSR.is_myself_ruri() > 0 and self._is_user():
-            return _to_phones() if _new_transaction() else ANSWERED
+        if code in (NO_ACCOUNT, NO_CONTACT) and KSR.is_myself_ruri() > 0:
+            found = self._find_user()
+            if found > 0:
+                return _to_phones() if _new_transaction() else ANSWERED
+            if found != NO_USER:
+                return _database_failed()
         KSR.purple.reply_error()
         return ANSWERED
 
@@ -406,14 +416,14 @@ class Routes:
         found = _is_subscriber(_user("$rU", "$rd"))
         if found == NO_USER:
             return _reply(404, "Not Found")
-        return _reply(480, "Temporarily Unavailable") if found > 0 else _reply(500, "Server Internal Error")
+        return _reply(480, "Temporarily Unavailable") if found > 0 else _database_failed()
 
-    def _is_user(self) -> bool:
-        """The request URI is a user of this server, with or without a phone at the moment."""
+    def _find_user(self) -> int:
+        """1: the request URI is a user of this server, with or without a phone at the moment; NO_USER: it is none;
+        another negative number: the database failed."""
         if self._auth:
-            address = "sip:{}@{}".format(*_address("$rU", "$rd"))
-            return _is_subscriber(address) > 0
-        return bool(KSR.registrar.registered(LOCATION) > 0)
+            return _is_subscriber("sip:{}@{}".format(*_address("$rU", "$rd")))
+        return 1 if KSR.registrar.registered(LOCATION) > 0 else NO_USER
 
 
 def _check_by(ha1: str, realm: str) -> int:
@@ -427,6 +437,26 @@ def _is_flooding() -> bool:
     if flooding:
         KSR.purple.limited("flood")
     return flooding
+
+
+def _answer_to_proof(result: int, realm: str) -> bool:
+    if result > 0:
+        KSR.auth.consume_credentials()
+        return NEXT
+    if result == NOT_HIMSELF:
+        return _reply(403, "From is not the authenticated user")
+    if result != NO_DATABASE:
+        KSR.auth.auth_challenge(realm, QOP_AUTH | (STALE if result == STALE_NONCE else 0))
+    return ANSWERED
+
+
+def _refuse_guess(name: str, realm: str, seconds: int) -> bool:
+    """Whether this one would be right is not looked at, else it could be guessed on."""
+    KSR.purple.limited("password")
+    KSR.hdr.append_to_reply(f"Retry-After: {seconds}\r\n")
+    words = (_call_id(), name[:LOGGED], realm[:LOGGED], _text("$si"))
+    logger.info("[%s] too many wrong passwords of %s@%s from %s", *words)
+    return _reply(503, "Too many wrong passwords")
 
 
 @lru_cache(maxsize=4096)
@@ -550,6 +580,12 @@ def _is_subscriber(uri: str) -> int:
     """auth_db compares the name with its case, and the gateway has it in lower case: then the gateway looks itself."""
     found: int = KSR.auth_db.is_subscriber(uri, SUBSCRIBERS, EXISTS_IN_DOMAIN)
     return KSR.purple.is_user(uri) if found == NO_SUBSCRIBER else found
+
+
+def _database_failed() -> bool:
+    """Not 404: a phone would give up what another try can do (RFC 3261 §21.5.4)."""
+    KSR.hdr.append_to_reply("Retry-After: 5\r\n")
+    return _reply(503, "The database does not answer")
 
 
 def _may_subscribe() -> bool:

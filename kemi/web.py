@@ -27,7 +27,7 @@ class WebServer:
         """``live``: what counts now; of it only ``web_admins`` changes at run time."""
         settings = live.now
         self._listeners, self._port = _addresses(settings.web), settings.web.rpartition(":")[2]
-        self._site = Site(settings, lambda: _admins(live)) if settings.web else None
+        self._site = Site(settings, lambda: _admins(live), _database_answers) if settings.web else None
 
     def is_here(self) -> bool:
         """The request came to the web page's listener."""
@@ -54,6 +54,10 @@ class WebServer:
 def _admins(live: LiveSettings) -> frozenset[str]:
     live.look()
     return live.now.web_admins
+
+
+def _database_answers() -> bool:
+    return bool(KSR.purple.database_answers(0) > 0)
 
 
 def _request() -> Raw:

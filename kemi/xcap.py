@@ -21,6 +21,7 @@ from purple_bridge import xcap_nodes
 from purple_bridge.bodies import xml
 from purple_bridge.digest import Credentials, Nonces
 from purple_bridge.errors import BadRequest
+from purple_bridge.guesses import Guesses
 from purple_bridge.xcap_nodes import NotPossible, Selector
 
 ROOT = "/xcap-root/"
@@ -142,9 +143,9 @@ class Target:
 class XcapServer:
     """Answers HTTP requests; made before Kamailio forks, so that all its processes know each other's nonces."""
 
-    def __init__(self, authenticate: bool) -> None:
+    def __init__(self, authenticate: bool, guesses: Guesses) -> None:
         """``authenticate``: the user named in the path has to prove it."""
-        self._authenticate = authenticate
+        self._authenticate, self._guesses = authenticate, guesses
         self._nonces = Nonces(secrets.token_bytes(32))
 
     def handle(self) -> None:
@@ -168,6 +169,9 @@ class XcapServer:
             raise Refused(405, "Method Not Allowed")
         if uri == f"{ROOT}xcap-caps/global/index":
             return _capabilities(method)
+        if KSR.purple.database_answers(0 if method == "GET" else 1) < 0:  # phones over TCP would wait behind this
+            KSR.hdr.append_to_reply("Retry-After: 5\r\n")
+            raise Refused(503, "The database does not answer")
         target = Target.parse(uri)
         if KSR.is_myself(f"sip:{target.domain}") <= 0 or len(target.stored_path) > MAX_PATH:
             raise Refused(404, "Not Found")
@@ -192,10 +196,19 @@ class XcapServer:
             raise Refused(403, "Documents of another user")
 
     def _is_proved(self, credentials: Credentials, method: str, realm: str) -> bool:
+        """Raises Refused after too many wrong passwords, whether this one is right or not."""
         if credentials["realm"].lower() != realm:
             return False
-        ha1 = _row("ha1", SUBSCRIBERS, username=_name_of(credentials, realm), domain=realm)
-        return ha1 is not None and credentials.proves(method, ha1[0])
+        name, address = _name_of(credentials, realm), _text("$si")
+        if seconds := self._guesses.wait(name, realm, address):
+            KSR.purple.limited("password")
+            KSR.hdr.append_to_reply(f"Retry-After: {seconds}\r\n")
+            raise Refused(429, "Too many wrong passwords")  # RFC 6585 §4
+        ha1 = _row("ha1", SUBSCRIBERS, username=name, domain=realm)
+        proved = ha1 is not None and credentials.proves(method, ha1[0])
+        if not proved:
+            self._guesses.count(name, realm, address)
+        return proved
 
 
 def _serve(method: str, target: Target) -> None:

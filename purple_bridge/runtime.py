@@ -25,6 +25,7 @@ from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.db.passwords import load_library
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.functions import PurpleFunctions
+from purple_bridge.guesses import Guesses
 from purple_bridge.kamailio_rls import repair_rls
 from purple_bridge.kamailio_sqlite import make_sqlite_wait
 from purple_bridge.kamailio_tls import repair_tls
@@ -48,12 +49,13 @@ class SharedWithRoutes:
     """What the shipped route script knows of the gateway. ``live``: the parameters as they are now.
 
     ``rows_generation``: another number whenever rows of the mapping or SIP users were changed; 0: nobody has looked.
-    ``relay_turns``: by user, for who relays to several phones.
+    ``relay_turns``: by user, for who relays to several phones. ``guesses``: wrong passwords.
     """
 
     live: LiveSettings
     rows_generation: Callable[[], int]
     relay_turns: Turns
+    guesses: Guesses
 
 
 class Runtime:
@@ -94,7 +96,8 @@ class Runtime:
 
     def shared_with_routes(self) -> SharedWithRoutes:
         live = LiveSettings(self.settings, self._shared.live, lambda now: logs.follow(now.log_level, now.log_bodies))
-        return SharedWithRoutes(live, self._shared.board.rows_generation, self._shared.relay_turns)
+        shared = self._shared
+        return SharedWithRoutes(live, shared.board.rows_generation, shared.relay_turns, shared.guesses)
 
     def _child_init(self, rank: int) -> bool:
         """In every SIP worker; those of rank 1 to purple.workers run a libpurple, and then it is True."""

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from purple_bridge import metrics
+from tests.network import LOOPBACK, PUBLIC
 from tests.servers.kamailio import Kamailio
 from tests.waiting import free_port, wait_until
 
-PUBLIC, LOOPBACK = "192.0.2.1", "127.0.0.1"
 LIMIT = 100  # requests a second
 FLOOD = 3000
 

@@ -71,7 +71,7 @@ FUNCTIONS = {
     ),
     "limited": ("none", 'KSR.purple.limited("flood")'),
     "is_contact": ("-404", 'code = KSR.purple.is_contact(KSR.pv.get("$ru"))'),
-    "is_user": ("-400, -404, -500", 'code = KSR.purple.is_user("sip:alice@example.org")'),
+    "is_user": ("-400, -404, -503", 'code = KSR.purple.is_user("sip:alice@example.org")'),
     "has_registered": ("-400, -480, -500", "code = KSR.purple.has_registered()"),
     "database_answers": ("-503", "if KSR.purple.database_answers() < 0:\n    KSR.purple.reply_error()"),
     "is_from_gateway": ("-403", "if KSR.purple.is_from_gateway() > 0:\n    self.internal()"),

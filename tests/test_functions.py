@@ -9,6 +9,7 @@ import binascii
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ REQUEST = {
     "$tt": None,
     "$ft": "fromtag",
     "$ci": "call-1@host",
+    "$mi": "1",
     "$Ri": "192.0.2.10",
     "$Rp": "5060",
     "$cs": "1",
@@ -223,6 +225,19 @@ class Gateway:
         finally:
             engine.dispose()
 
+    @contextmanager
+    def without_users(self) -> Iterator[None]:
+        """Whoever looks for a SIP user now gets an error of the database."""
+        engine = make_engine(self._db_url)
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE subscriber RENAME TO elsewhere")
+            yield
+            with engine.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO subscriber")
+        finally:
+            engine.dispose()
+
     def error(self) -> tuple[int, str, list[str]]:
         """Status, reason and headers of reply_error."""
         self.ksr.headers, self.ksr.replies = [], []
@@ -253,7 +268,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the database of ROWS."""
     made = tmp_path_factory.mktemp("functions")
     connection = sqlite3.connect(made / "kamailio.db")
-    for script in (*kamailio_scripts("sqlite", ("standard", "presence")), *our_scripts("sqlite", "purplemap")):
+    kamailios = kamailio_scripts("sqlite", ("standard", "auth_db", "presence"))
+    for script in (*kamailios, *our_scripts("sqlite", "purplemap")):
         connection.executescript(";".join(script.statements))
     connection.executemany(
         "INSERT INTO purplemap (sip_user, ext_user, ext_prot, ext_pass, ext_options) VALUES (?, ?, ?, ?, ?)", ROWS
@@ -1088,6 +1104,25 @@ def test_a_document_while_the_queue_is_full(gateway: Gateway) -> None:
 )
 def test_addresses_of_the_gateway_are_known(gateway: Gateway, uri: str, code: int) -> None:
     assert gateway.purple.is_contact(uri) == code
+
+
+def test_a_no_is_an_error_only_where_nothing_else_has_failed_for_the_request(gateway: Gateway) -> None:
+    """A script asks what an address is to find out where else a message goes, then says why it went nowhere."""
+    assert gateway.message(ru=BOB_XMPP, fu="sip:nobody@example.org", mi="1") == -403
+    assert gateway.purple.is_contact("sip:nowhere.example.org") == -404
+    assert gateway.purple.is_user("sip:nowhere@example.org") == -404
+    assert gateway.error()[0] == 403
+    gateway.request(mi="2")
+    assert gateway.purple.is_contact("sip:nowhere.example.org") == -404
+    assert gateway.error()[:2] == (404, "sip:nowhere.example.org is no address of the gateway")
+
+
+def test_a_user_who_cannot_be_looked_up_is_not_missing(gateway: Gateway) -> None:
+    assert gateway.purple.is_user(ALICE) == -404
+    assert gateway.purple.is_user("nonsense") == -400
+    with gateway.without_users():
+        assert gateway.purple.is_user(ALICE) == -503
+        assert gateway.error()[0] == 503
 
 
 def test_a_database_that_fails_is_503(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Self
 
 import pytest
 
-from purple_bridge.db import peers
+from purple_bridge.addresses import SipAddress
+from purple_bridge.db import peers, subscribers
 from purple_bridge.db.engine import make_engine
 from tests.agents.dialog import new_token
 from tests.agents.phone import Phone, pidf
-from tests.agents.sip import Digest, Response, challenge, parse
+from tests.agents.sip import Digest, Response, challenge, ha1, parse
 from tests.servers.kamailio import Kamailio
 
 DOMAIN, OTHER = "127.0.0.1", "example.net"
@@ -165,6 +166,33 @@ def test_what_may_be_there_once_is_not_there_twice(wire: Wire, bob: Phone, name:
 
 
 # ---- credentials
+
+
+def test_the_same_name_in_another_domain_is_somebody_else(kamailio: Kamailio, wire: Wire, bob: Phone) -> None:
+    """auth_db looks for the user in the domain that the name in the credentials has, whatever realm and From are."""
+    before, password = len(bob.messages), "other-secret"
+    engine = make_engine(kamailio.db_url)
+    assert subscribers.add_user(engine, SipAddress("alice", OTHER), password)
+    engine.dispose()
+    wire.credentials("MESSAGE", BOB)
+    assert wire.digest is not None
+    for user, proof in (
+        (f"alice@{OTHER}", ha1(f"alice@{OTHER}", OTHER, password)),
+        ("alice", ha1("alice", OTHER, password)),  # what could have been remembered of the first one
+    ):
+        line = f"Proxy-Authorization: {wire.digest.answer_by(user, proof, 'MESSAGE', BOB)}\r\n"
+        answer = wire.exchange(written("MESSAGE", BOB, {"From": f"From: <{ALICE}>;tag={new_token()}"}, line))
+        assert answer.status in (403, 407), (answer.status, answer.reason)
+    assert bob.messages[before:] == []
+
+
+def test_a_user_may_write_his_name_with_the_domain(wire: Wire, bob: Phone) -> None:
+    """For such there is ``ha1b``; the second MESSAGE is checked by what was remembered of the first."""
+    wire.credentials("MESSAGE", BOB)
+    assert wire.digest is not None
+    for _ in range(2):
+        line = f"Proxy-Authorization: {wire.digest.answer(f'mallory@{DOMAIN}', 'mallory-secret', 'MESSAGE', BOB)}\r\n"
+        assert wire.exchange(written("MESSAGE", BOB, {}, line)).status == 200
 
 
 def test_credentials_of_another_method_or_user(wire: Wire, bob: Phone) -> None:

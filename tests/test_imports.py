@@ -124,7 +124,8 @@ KNOWN_TO_ROUTES = {
     },
     "kemi.web": {"purple_bridge.live", "purple_bridge.web.http", "purple_bridge.web.site"},
     "kemi.xcap": {
-        *("purple_bridge.bodies.xml", "purple_bridge.digest", "purple_bridge.errors", "purple_bridge.xcap_nodes"),
+        *("purple_bridge.bodies.xml", "purple_bridge.digest", "purple_bridge.errors", "purple_bridge.guesses"),
+        "purple_bridge.xcap_nodes",
     },
 }
 

@@ -37,6 +37,12 @@ def test_it_is_told_how_long_to_wait(buckets: Buckets, clock: Clock) -> None:
     assert buckets.take("a", 2) == 0.0
 
 
+def test_to_ask_costs_nothing(buckets: Buckets) -> None:
+    assert [buckets.wait("a", 1) for _ in range(20)] == [0.0] * 20
+    passing(buckets, "a", 1, 10)
+    assert buckets.wait("a", 1) == buckets.take("a", 1) == pytest.approx(1)
+
+
 def test_what_is_refused_costs_nothing(buckets: Buckets, clock: Clock) -> None:
     """Else somebody who does not stop would never pass again."""
     passing(buckets, "a", 1, 1000)

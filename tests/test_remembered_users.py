@@ -96,6 +96,15 @@ def test_a_message_asks_for_no_password(kamailio: Kamailio, engine: Engine, send
     wait_until(is_remembered, PROMISE, "messages that ask no database")
 
 
+def test_a_user_whom_the_database_cannot_look_up_is_not_missing(senders: Senders, engine: Engine) -> None:
+    """404 is for good: a phone would not try again."""
+    alice = senders.sender("alice")
+    assert alice.message(_sip("nobody"), "hello").status == 404
+    with _without_users(engine):
+        answer = alice.message(_sip("bob"), "hello")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
 def test_a_wrong_password_helps_nobody(senders: Senders) -> None:
     senders.sender("alice")
     assert _status(senders.sender("alice", "a guess")) == NOT_PROVEN

@@ -235,6 +235,20 @@ def test_a_network_that_is_not_allowed_is_refused_with_what_to_do(world: World) 
     site.close()
 
 
+def test_no_page_waits_for_a_database_that_is_known_not_to_answer(world: World) -> None:
+    """The process that serves it serves phones over TCP, too."""
+    site = Site(world.site._settings, lambda: frozenset({ROOT.key}), lambda: False)
+    client = WebClient(site, "127.0.0.1", False)
+    answer = client.get("/login")
+    assert (answer.status, header(answer, "Retry-After")) == (503, "5")
+    assert "The database does not answer" in answer.body
+    assert client.get("/static/style.css").status == 200
+    metrics.serve_from(str(world.state_dir))
+    assert _metrics(client).status == 200
+    assert _metrics(WebClient(site, "192.0.2.1", True), "root", "root-secret").status == 503
+    site.close()
+
+
 def test_an_account_whose_password_cannot_be_read_is_shown_without_it(world: World) -> None:
     key_file.create(world.state_dir / "key", (key_file.new_key(),))
     number = world.account("alice@jabber.example")

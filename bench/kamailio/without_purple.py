@@ -24,7 +24,7 @@ class Yes:
 def mod_init() -> gateway.Routes:
     parameters, shared = read_group("purple"), Shared.make(1)
     live = LiveSettings(read_settings(parameters.get), shared.live, lambda _settings: None)
-    with_routes = SharedWithRoutes(live, shared.board.rows_generation, shared.relay_turns)
+    with_routes = SharedWithRoutes(live, shared.board.rows_generation, shared.relay_turns, shared.guesses)
     vars(gateway)["shared_with_routes"] = lambda: with_routes
     KSR.purple = Yes()
     return gateway.Routes(parameters)

@@ -23,6 +23,7 @@ from purple_bridge.metrics import REFUSALS
 logger = logging.getLogger(__name__)
 
 TAKEN = 1
+REQUEST_NUMBER = "$mi"
 
 
 class ErrorBoundary:
@@ -31,6 +32,7 @@ class ErrorBoundary:
     def __init__(self, request: Request, live: LiveSettings, process: Process) -> None:
         self._request, self._live, self._process = request, live, process
         self._error: GatewayError | None = None
+        self._failed_for = ""  # the request of that function, by Kamailio's number
 
     def guarded(self, function: Callable[[], object]) -> int:
         """A GatewayError is an answer; anything else is logged with the Call-ID and answered 500."""
@@ -39,16 +41,28 @@ class ErrorBoundary:
         try:
             function()
         except GatewayError as error:
-            self._error = error
+            self.failed(error)
             self._process.meter.count(REFUSALS, str(error.status))
             self._log_refusal(error)
             return -error.status
         except Exception:
-            self._error = GatewayError("Server Internal Error")
-            self._process.meter.count(REFUSALS, str(self._error.status))
+            own = GatewayError("Server Internal Error")
+            self.failed(own)
+            self._process.meter.count(REFUSALS, str(own.status))
             logger.exception("[%s] a request failed", self._request.for_log("$ci"))
-            return -self._error.status
+            return -own.status
         return TAKEN
+
+    def no(self, error: GatewayError) -> int:
+        """The answer to a question of the script: what failed before it, for the same request, is still what failed."""
+        if self._error is None or self._failed_for != self._request.text(REQUEST_NUMBER):
+            self.failed(error)
+        return -error.status
+
+    def failed(self, error: GatewayError) -> int:
+        """What ``reply`` sends from now on; the code for the script."""
+        self._error, self._failed_for = error, self._request.text(REQUEST_NUMBER)
+        return -error.status
 
     def reply(self) -> None:
         """See ``PurpleFunctions.reply_error``."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge import logs
 from purple_bridge.db import subscribers
+from purple_bridge.db.mapping import DatabaseUnavailable
+from purple_bridge.db.words import in_words
 from purple_bridge.errors import BadRequest, NoAccount, NoContact
 from purple_bridge.functions.accounts import Accounts
 from purple_bridge.functions.error_boundary import TAKEN, ErrorBoundary
@@ -22,6 +28,8 @@ from purple_bridge.live import LiveSettings
 from purple_bridge.meter import Meter
 from purple_bridge.settings import Settings
 from purple_bridge.shared import Shared
+
+logger = logging.getLogger(__name__)
 
 
 class PurpleFunctions:
@@ -123,14 +131,23 @@ class PurpleFunctions:
 
     def is_contact(self, uri: str) -> int:
         """1 when the address is one of the gateway's own (``sip:x*y@xmpp.GATEWAY_DOMAIN``), else -404."""
-        try:
-            return TAKEN if self._live.now.gateway.contact_of(parsed(uri)) else -NoContact.status
-        except BadRequest:
-            return -NoContact.status
+        with suppress(BadRequest):
+            if self._live.now.gateway.contact_of(parsed(uri)):
+                return TAKEN
+        return self._boundary.no(NoContact(f"{uri} is no address of the gateway"))
 
     def is_user(self, uri: str) -> int:
-        """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database."""
-        return self._boundary.guarded(lambda: self._check_user(uri))
+        """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database,
+        -503 if that does not answer."""
+        try:
+            if subscribers.has_user(self._process.engine, parsed(uri)):
+                return TAKEN
+        except BadRequest as error:
+            return self._boundary.no(error)
+        except SQLAlchemyError as error:
+            logger.error("[%s] subscriber: %s", self._request.for_log("$ci"), in_words(error))
+            return self._boundary.failed(DatabaseUnavailable("The database does not answer"))
+        return self._boundary.no(NoContact(f"{uri} is no user"))
 
     def database_answers(self, writing: int = 1) -> int:
         """1, or -503 while the database is known not to answer; ``writing`` 0: for a request that only reads.
@@ -141,14 +158,12 @@ class PurpleFunctions:
 
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
-        return TAKEN if self._request.way() in self._own_ways else -NoAccount.status
+        if self._request.way() in self._own_ways:
+            return TAKEN
+        return self._boundary.no(NoAccount("This is for the gateway itself"))
 
     def reply_error(self) -> int:
-        """Answer with the SIP status and reason of the function that failed last."""
+        """Answer with the SIP status and reason of the function that failed last, for the request; the answer "no" of
+        ``is_contact``, ``is_user`` and ``is_from_gateway`` counts where nothing else has failed."""
         self._boundary.reply()
         return TAKEN
-
-    def _check_user(self, uri: str) -> None:
-        """Raises NoContact."""
-        if not subscribers.has_user(self._process.engine, parsed(uri)):
-            raise NoContact(f"{uri} is no user")

@@ -44,6 +44,7 @@ Handler = Callable[..., Response]
 
 NOT_HERE = "There is no such page."
 TOO_OLD = "The form was too old. Please try again."
+NO_DATABASE = "The database does not answer. Try again soon."
 WRONG = "The name or the password is wrong."
 TOO_MANY = "Too many wrong passwords: wait a minute, then try again."
 
@@ -61,9 +62,15 @@ class Route:
 class Site:
     """Made before Kamailio forks; used in one process alone."""
 
-    def __init__(self, settings: Settings, admins: Callable[[], frozenset[str]]) -> None:
-        """``admins``: who sees everything, at this moment (``SipAddress.key``)."""
-        self._settings, self._admins = settings, admins
+    def __init__(
+        self,
+        settings: Settings,
+        admins: Callable[[], frozenset[str]],
+        database_answers: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``admins``: who sees everything, at this moment (``SipAddress.key``). ``database_answers``: False while it is
+        known not to: then no page waits for it, nor the phones behind it in the same process."""
+        self._settings, self._admins, self._database_answers = settings, admins, database_answers
         self._pages = Pages()
         self._sessions, self._failures = Sessions(secrets.token_bytes(32)), Failures()
         self._routes: list[Route] = []
@@ -74,6 +81,8 @@ class Site:
         try:
             request = Request.parse(raw)
             self._check_host(request, serves)
+            if not (_is_without_database(request.path) or self._database_answers()):
+                raise Refused(503, NO_DATABASE, [("Retry-After", "5")])
             if not self._routes:
                 self._open()
             session = self._session_of(request) or session
@@ -82,7 +91,7 @@ class Site:
             return self._refusal(raw, session, refused)
         except (SQLAlchemyError, DatabaseUnavailable):
             logger.exception("web page: the database fails")
-            return self._refusal(raw, session, Refused(503, "The database does not answer. Try again soon."))
+            return self._refusal(raw, session, Refused(503, NO_DATABASE))
         except Exception:
             logger.exception("web page: %s", ascii(raw.target[:200]))
             return self._refusal(raw, session, Refused(500, "The gateway made an error; its log says more."))
@@ -233,6 +242,8 @@ class Site:
         name, password = _basic(request.headers.get("authorization", ""))
         if not name:
             return False
+        if not self._database_answers():
+            raise Refused(503, NO_DATABASE)
         if self._failures.too_many(request.address, name, time.time()):
             raise Refused(429, TOO_MANY)
         found = log_in(self._engine, name, password)
@@ -308,6 +319,10 @@ def _is_ip_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_without_database(path: str) -> bool:
+    return path == "/metrics" or path.startswith("/static/")
 
 
 def _is_loopback(address: str) -> bool:

@@ -74,7 +74,7 @@ class Received:
 
 
 class Phone:
-    """A user agent with one address of record, on a loopback port of its own.
+    """A user agent with one address of record, on a port of its own at `host`.
 
     Every public call blocks until its work is done and may come from any thread. Requests go to `proxy`
     (requests in a dialog where the dialog says) and are sent again as RFC 3261 §17.1.2 asks on UDP.
@@ -90,6 +90,7 @@ class Phone:
         proxy: Address = ("127.0.0.1", 5060),
         transport: str = "udp",
         username: str | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.aor = aor
         self.proxy = proxy
@@ -110,7 +111,7 @@ class Phone:
         self._registration = Dialog(aor, aor, f"sip:{self._domain}")
         self._reading = threading.Event()
         self._reading.set()
-        self._wire = open_wire(transport, self._receive, "127.0.0.1")
+        self._wire = open_wire(transport, self._receive, host)
 
     @property
     def address(self) -> Address:

@@ -164,8 +164,11 @@ class Digest:
 
     def answer(self, username: str, password: str, method: str, uri: str) -> str:
         """The value of the Authorization header for one request (RFC 7616 §3.4), with MD5."""
+        return self.answer_by(username, ha1(username, self.realm, password), method, uri)
+
+    def answer_by(self, username: str, ha1: str, method: str, uri: str) -> str:
+        """The same with H(A1) of whatever it was made."""
         cnonce, count = secrets.token_hex(8), "00000001"
-        ha1 = _md5(f"{username}:{self.realm}:{password}")
         ha2 = _md5(f"{method}:{uri}")
         middle = f"{self.nonce}:{count}:{cnonce}:auth" if self.qop else self.nonce
         parts = [
@@ -175,6 +178,11 @@ class Digest:
         parts += [f'qop=auth, nc={count}, cnonce="{cnonce}"'] if self.qop else []
         parts += [f'opaque="{self.opaque}"'] if self.opaque else []
         return ", ".join(parts)
+
+
+def ha1(username: str, realm: str, password: str) -> str:
+    """H(A1) of RFC 7616 §3.4.2, with MD5."""
+    return _md5(f"{username}:{realm}:{password}")
 
 
 def challenge(values: Iterable[str]) -> Digest | None:

@@ -23,6 +23,7 @@ from tests.waiting import wait_until
 
 RECIPIENTS = [f"user{number}" for number in range(4)]
 END = "the end"
+UNCHANGED = 1.2  # p99 while a neighbour hangs, at most so many times that before
 
 
 class Site:
@@ -39,6 +40,7 @@ class Site:
         self.gateway = Gateway(directory / "gw", **options)
         self.gateway.kamailio.prefix, self.gateway.kamailio.variables = prefix, variables
         self.rate, self.address = rate, address or self.sick.host
+        self._compared = False
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -72,9 +74,13 @@ class Site:
     def phase(self, name: str) -> None:
         self.alice.phase = self.bob.phase = name
 
-    def begin(self, quick: bool) -> None:
-        """Steady work to compare with; what comes then is during the fault."""
-        self.wait_for(1.5 if quick else 10)
+    def begin(self, quick: bool, compared: bool = False) -> None:
+        """Steady work to compare with; what comes then is during the fault.
+
+        ``compared``: for a minute, so that p99 is more than a handful of requests; ``check_answers`` compares then.
+        """
+        self._compared = compared and not quick
+        self.wait_for(1.5 if quick else 60 if compared else 10)
         self.phase("during")
 
     def wait_for(self, seconds: float) -> None:
@@ -138,6 +144,10 @@ class Site:
             )
             report.figures[f"{kind} p99 before/during, ms"] = f"{before.p99:.1f}/{now.p99:.1f}"
             report.figures[f"{kind} longest, ms"] = round(now.worst)
+            report.check(
+                not self._compared or now.p99 <= UNCHANGED * before.p99,
+                f"p99 of {kind} was {before.p99:.2f} ms and is {now.p99:.2f} ms during the fault",
+            )
         statuses = self.alice.statuses(during) + self.bob.statuses(during)
         report.figures["MESSAGE answers"] = ", ".join(
             f"{count} x {status}" for status, count in sorted(statuses.items())

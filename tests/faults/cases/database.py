@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.agents.xcap import XcapClient
 from tests.faults.scenario import Context, scenario
 from tests.faults.site import Site
+from tests.gateway import PASSWORD, sip
 from tests.servers.link import TcpLink
 from tests.servers.mariadb import MariaDB
 from tests.waiting import wait_until
@@ -26,7 +29,7 @@ def _site(context: Context, through: list[TcpLink] | None = None) -> Iterator[tu
             through.append(link)
             url = url.replace(f":{urlsplit(url).port}/", f":{link.port}/")
         site = stack.enter_context(Site(context.directory, db_url=url))
-        site.begin(context.quick)
+        site.begin(context.quick, compared=True)
         yield site, database
 
 
@@ -39,7 +42,9 @@ def stopped(context: Context) -> None:
     with _site(context) as (site, database):
         database.pause()
         try:
-            site.wait_for(5 if context.quick else 60)
+            site.wait_for(2.5)  # a second and more until it is seen
+            _refused_at_once(context, site)
+            site.wait_for(2.5 if context.quick else 60)
         finally:
             database.resume()
         _again(context, site)
@@ -71,13 +76,22 @@ def slow(context: Context) -> None:
 @scenario("sqlite-locked", "Another program has the SQLite file locked", "The same")
 def locked(context: Context) -> None:
     with Site(context.directory) as site:
-        site.begin(context.quick)
+        site.begin(context.quick, compared=True)
         path = Path(site.gateway.kamailio.db_url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             site.wait_for(5 if context.quick else 30)
             connection.execute("COMMIT")
         _again(context, site)
+
+
+def _refused_at_once(context: Context, site: Site) -> None:
+    """A document over HTTP: the same processes serve the phones over TCP and TLS, which would wait behind it."""
+    alice = XcapClient("alice", PASSWORD, ("127.0.0.1", site.gateway.kamailio.port))
+    begin = time.monotonic()
+    status = alice.get(f"resource-lists/users/{sip('alice')}/index").status
+    seconds = time.monotonic() - begin
+    context.report.check(status == 503 and seconds < 1, f"XCAP: {status} after {seconds:.1f} s")
 
 
 def _again(context: Context, site: Site) -> None:

@@ -31,7 +31,7 @@ def killed(context: Context) -> None:
 )
 def stopped(context: Context) -> None:
     with Site(context.directory) as site:
-        site.begin(context.quick)
+        site.begin(context.quick, compared=True)
         site.sick.pause()
         try:
             site.wait_for(5 if context.quick else 120)

@@ -26,7 +26,7 @@ def silent(context: Context) -> None:
         raise Unavailable(f"port 53 on loopback: {error}") from error
     prefix = with_file(RESOLV_CONF, dns.resolv_conf)
     with dns, Site(context.directory, address="localhost", settings={"connect_on": "start"}, prefix=prefix) as site:
-        site.begin(context.quick)
+        site.begin(context.quick, compared=True)
         for number in range(ACCOUNTS):
             site.gateway.add_account(f"lost{number}", "prpl-jabber", f"lost{number}@silent{number}.test")
         wait_until(lambda: len(site.gateway.accounts()) > ACCOUNTS, 30, "the gateway knows all accounts")

@@ -31,7 +31,7 @@ def half_open(context: Context) -> None:
         sick = Prosody(context.directory / "sick", names, "sick.test")
         sick.host, sick.prefix = network.address, network.prefix
         with Site(context.directory, sick=sick) as site:
-            site.begin(context.quick)
+            site.begin(context.quick, compared=True)
             network.silence()
             site.wait_for(5 if context.quick else 120)
             network.restore()
