@@ -7,11 +7,14 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
+from purple_bridge.control_client import ask
 from purple_bridge.db import queue
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
@@ -215,6 +218,39 @@ def test_a_message_that_crashes_libpurple_twice_is_set_aside(tmp_path: Path, own
         assert "set aside" in gateway.purplectl_done("queue", "list")
         gateway.purplectl_done("queue", "drop", str(row.id), "--yes")
         assert not _rows(gateway)
+
+
+def test_rows_that_are_read_again_while_messages_are_on_their_way_come_once(
+    tmp_path: Path, own_prosody: Prosody
+) -> None:
+    with _gateway(tmp_path, auth=False, settings={"queue": "always"}) as gateway:
+        phone = _online(gateway, own_prosody)
+        bob = gateway.xmpp_user(own_prosody, "bob")
+        texts = [f"number {number}" for number in range(200)]
+        with _asked_again_and_again(gateway):
+            _send(phone, *texts)
+        _send(phone, "last")
+        bob.wait_message(lambda message: message.body == "last", 40)
+        assert [message.body for message in bob.messages] == [*texts, "last"]
+
+
+@contextlib.contextmanager
+def _asked_again_and_again(gateway: Gateway) -> Iterator[None]:
+    """`purplectl queue retry`, of messages that are not there."""
+    end, sockets = Event(), list((gateway.kamailio.state_dir / "run").glob("worker-*.sock"))
+
+    def retry() -> None:
+        while not end.is_set():
+            for path in sockets:
+                ask(path, "queue", action="retry", ids=[])
+
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(retry)
+        try:
+            yield
+        finally:
+            end.set()
+        asking.result()
 
 
 def test_purplectl_queue_while_the_gateway_runs(tmp_path: Path, own_prosody: Prosody) -> None:

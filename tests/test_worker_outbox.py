@@ -9,6 +9,7 @@ import pytest
 from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
 from purple_bridge.worker.outbox import (
+    COMMAND_SWEEPS,
     MOST_IN_FLIGHT,
     MOST_WHEN_STEADY,
     SETTLED_SECONDS,
@@ -290,6 +291,61 @@ def test_a_row_read_before_its_command_comes_is_one_message() -> None:
     assert line.handed == [1, 2]
 
 
+def test_a_command_may_come_after_the_page_behind_the_one_that_had_its_row() -> None:
+    line = Line(_message(1, stored=True), backlog=1)
+    line.table.rows[2] = _message(2, stored=True)  # committed, the command still on its way
+    for _ in range(3):
+        line.pump()
+        line.table.answer()
+    line.outbox.add(_message(2, stored=True))
+    line.run()
+    assert line.handed == [1, 2]
+    line.outbox.learn_of_rows(1)
+    line.outbox.add(_message(2, stored=True))
+    line.run()
+    assert line.handed == [1, 2], "nor after the message has arrived"
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_commands_that_come_late_take_no_room(always: bool) -> None:
+    line = Line(backlog=1, always=always)
+    for number in range(1, 4 * MOST_WHEN_STEADY):
+        line.table.rows[number] = _message(number, stored=True)
+        line.outbox.learn_of_rows(1)
+        line.pump()
+        line.table.answer()
+        line.pump()
+        line.table.answer()
+        line.outbox.add(_message(number, stored=True))
+        line.run()
+    assert line.handed == list(range(1, 4 * MOST_WHEN_STEADY))
+
+
+def test_what_is_handed_over_twice_is_awaited_once() -> None:
+    line = Line()
+    for number in range(1, MOST_IN_FLIGHT + 1):
+        for _ in range(2):
+            line.outbox.add(_message(number, stored=True))
+        line.pump()
+        line.outbox.acknowledged(_message(number).ident)
+        line.outbox.acknowledged(_message(number).ident)
+    line.handed.clear()
+    for number in range(11, 11 + MOST_IN_FLIGHT):
+        line.arrive(number)
+    line.pump()
+    assert line.handed == list(range(11, 11 + MOST_IN_FLIGHT))
+
+
+def test_pages_are_forgotten_when_no_command_can_come_any_more() -> None:
+    line = Line(_message(1, stored=True), backlog=1)
+    line.run()
+    assert not line.outbox
+    assert not line.outbox.at_rest, "a command may come"
+    for _ in range(COMMAND_SWEEPS):
+        line.outbox.sweep()
+    assert line.outbox.at_rest
+
+
 def test_a_row_that_passes_by_while_the_last_page_is_read_is_not_forgotten() -> None:
     line = Line(backlog=1)
     line.pump()  # asks for a page: the database finds none
@@ -326,6 +382,66 @@ def test_retried_rows_are_read() -> None:
     line.outbox.learn_of_rows(1)
     line.run()
     assert sorted(line.handed) == [4, 10]
+
+
+def test_an_acknowledgement_while_rows_are_read_again() -> None:
+    line = Line(always=True)
+    for number in (1, 2):
+        line.arrive(number, stored=True)
+    line.pump()
+    line.outbox.learn_of_rows(2)
+    line.pump()  # asks for a page: the database finds both
+    line.outbox.acknowledged(_message(1).ident)
+    line.table.answer()
+    line.run()
+    assert line.handed == [1, 2]
+    assert line.table.rows == {}
+
+
+def test_a_message_is_removed_while_rows_are_read() -> None:
+    line = Line(*(_message(number, stored=True) for number in (1, 2, 3)), backlog=3)
+    line.pump()  # asks for a page
+    del line.table.rows[2]  # purplectl queue drop
+    assert line.outbox.remove(2)
+    line.table.answer()
+    line.run()
+    assert line.handed == [1, 3]
+
+
+def test_a_waiting_message_is_removed_while_rows_are_read_again() -> None:
+    line = Line()
+    line.arrive(1, stored=True)
+    line.outbox.learn_of_rows(1)
+    line.pump()  # asks for a page
+    del line.table.rows[1]
+    assert line.outbox.remove(1)
+    line.table.answer()
+    line.run()
+    assert line.handed == []
+
+
+def test_what_was_in_flight_is_sent_again_while_rows_are_read_again() -> None:
+    line = Line(always=True)
+    for number in (1, 2):
+        line.arrive(number, stored=True)
+    line.pump()
+    line.outbox.learn_of_rows(2)
+    line.pump()  # asks for a page
+    line.outbox.connection_lost()
+    line.table.answer()
+    line.handed.clear()
+    line.run()
+    assert line.handed == [1, 2]
+
+
+def test_a_row_that_is_taken_back_from_those_set_aside_is_sent() -> None:
+    """Whatever is remembered of its id: the row says that it is to be sent."""
+    line = Line(_message(1, stored=True), backlog=1)
+    line.run()
+    line.table.rows[1] = _message(1, stored=True)
+    line.outbox.learn_of_rows(1)
+    line.run()
+    assert line.handed == [1, 1]
 
 
 def test_rows_learned_of_while_much_waits() -> None:

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from purple_bridge.board import Way
 from purple_bridge.commands import SendMessage
@@ -24,6 +24,10 @@ WRITE_DOWN_SECONDS = 1.0  # what takes longer has a row from then on
 STALL_SECONDS = 3.0  # when the first one takes longer, what comes has a row before it is answered
 SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
 STUCK_SECONDS = 60.0  # a connection on which nothing is acknowledged for so long is dead
+# A row may be read before the command that brings it. A SIP worker sends that as soon as the row is there, and the last
+# one of a full queue is read within seconds: later than this none comes. Sweeps, one a second, are counted and not
+# seconds: a process that stands still reads no commands either.
+COMMAND_SWEEPS = 30
 
 
 class Rows(Protocol):
@@ -54,9 +58,15 @@ class Item:
     written: bool = False  # a row was asked for: what the database has not confirmed in time may still become one
 
 
+class Page(NamedTuple):
+    """Ids of the rows that were read at once; ``until``: the sweep that forgets them."""
+
+    numbers: frozenset[int]
+    until: int
+
+
 # of most accounts: an empty deque takes 760 octets
 _NONE_WAITS: deque[Item] = deque()
-_NO_PAGE: set[int] = set()
 
 
 class Outbox:
@@ -77,11 +87,13 @@ class Outbox:
         self._loading = False
         self._generation = 0
         self._passed_by: list[int] = []  # messages left to the database while a page is being read
+        self._ended: list[int] = []  # acknowledged, failed or removed meanwhile: the page may have their rows still
         self._read_to = 0  # rows up to this id are, or were, in memory
         self._erasing = 0
         self._steady_from = clock() + STEADY_SECONDS
         self.room_made: Callable[[], None] = lambda: None  # called when there may be something to hand over
-        self._page = _NO_PAGE  # the last rows read: the command that brings one of them too is no second message
+        self._pages: tuple[Page, ...] = ()  # of late: the command that brings one of their rows is no second message
+        self._sweeps = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight) + self._beyond
@@ -93,8 +105,7 @@ class Outbox:
     # ------------------------------------------------------------ in
     def add(self, message: SendMessage) -> None:
         """A message from a SIP worker, behind all others."""
-        if message.id in self._page:
-            self._page.discard(message.id)
+        if self._pages and any(message.id in page.numbers for page in self._pages):
             return
         if message.stored and not self._more and len(self._waiting) >= WINDOW:
             self._read_to = message.id - 1
@@ -141,8 +152,10 @@ class Outbox:
         self._in_doubt.clear()  # it goes out on a new connection
         item = self._waiting.popleft()
         item.handed_at, item.confirmed = self._clock(), True
+        before = self._in_flight.get(item.message.ident)
         self._in_flight[item.message.ident] = item
-        self._awaited += 1
+        if before is None or not before.confirmed:  # one acknowledgement is all that comes for both
+            self._awaited += 1
 
     def unconfirmed(self, ident: str) -> None:
         """It was handed over on a connection that will not tell when the network has it."""
@@ -165,11 +178,14 @@ class Outbox:
 
     def remove(self, number: int) -> bool:
         """Its wait has ended, or somebody dropped it. False: it is in flight, so nobody can say."""
+        if any(item.message.id == number for item in self._in_flight.values()):
+            return False
+        if self._loading:
+            self._ended.append(number)
         kept = [item for item in self._waiting if item.message.id != number]
-        if len(kept) == len(self._waiting):
-            return not any(item.message.id == number for item in self._in_flight.values())
-        self._waiting = deque(kept)
-        self._in_doubt = {ident: item for ident, item in self._in_doubt.items() if item.message.id != number}
+        if len(kept) < len(self._waiting):
+            self._waiting = deque(kept)
+            self._in_doubt = {ident: item for ident, item in self._in_doubt.items() if item.message.id != number}
         return True
 
     def connection_lost(self) -> list[SendMessage]:
@@ -190,11 +206,19 @@ class Outbox:
         handed over on a network without acknowledgements."""
         now = self._clock()
         self.write_down(now)
+        self._sweeps += 1
+        if self._pages:
+            self._pages = tuple(page for page in self._pages if page.until > self._sweeps)
         return [
             ident
             for ident, item in self._in_flight.items()
             if not item.confirmed and now - item.handed_at > SETTLED_SECONDS
         ]
+
+    @property
+    def at_rest(self) -> bool:
+        """There is nothing to sweep."""
+        return not (self._waiting or self._in_flight or self._beyond or self._pages)
 
     @property
     def way(self) -> Way:
@@ -232,6 +256,8 @@ class Outbox:
         self._rows.write(item.message, written)
 
     def _gone(self, item: Item) -> SendMessage:
+        if self._loading:
+            self._ended.append(item.message.id)
         if (item.stored or item.written) and not self._rows.erase(item.message.id, self._erased):
             self._erasing += 1
         return item.message
@@ -241,7 +267,7 @@ class Outbox:
         self.room_made()
 
     def _load(self) -> None:
-        self._loading, self._passed_by = True, []
+        self._loading, self._passed_by, self._ended = True, [], []
         generation = self._generation
         self._rows.load(self._read_to, lambda messages: self._loaded(messages, generation))
 
@@ -249,10 +275,10 @@ class Outbox:
         self._loading = False
         if messages is None or generation != self._generation:
             return  # the database failed, or the reading began anew: the next sweep asks again
-        known = {item.message.id for item in (*self._waiting, *self._in_flight.values())}
+        known = {item.message.id for item in (*self._waiting, *self._in_flight.values())}.union(self._ended)
         new = [Item(message, True, self._clock()) for message in messages if message.id not in known]
-        self._page = {message.id for message in messages}
         if messages:
+            self._pages += (Page(frozenset(message.id for message in messages), self._sweeps + COMMAND_SWEEPS),)
             # a row that passed by meanwhile may have come too late for this page, with a lower id than its last one
             self._read_to = max(self._read_to, min([messages[-1].id, *(number - 1 for number in self._passed_by)]))
             self._beyond = max(self._beyond - len(messages), 1)  # until a page is empty, there may be more

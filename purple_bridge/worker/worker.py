@@ -382,7 +382,7 @@ class Worker:
         for digest in turn:
             if account := self._accounts.get(digest):
                 account.expire(now)
-                if account.outbox:
+                if not account.outbox.at_rest:
                     account.sweep()
                 self._watches.sweep(account, now)
 
