@@ -220,6 +220,26 @@ def test_a_message_that_crashes_libpurple_twice_is_set_aside(tmp_path: Path, own
         assert not _rows(gateway)
 
 
+@pytest.mark.parametrize("mode", ["offline", "always"])
+def test_an_acknowledged_message_does_not_come_again(tmp_path: Path, own_prosody: Prosody, mode: str) -> None:
+    """The worker dies within the same second, of something else."""
+    with _gateway(tmp_path, auth=False, settings={"queue": mode}) as gateway:
+        phone = _online(gateway, own_prosody)
+        bob = gateway.xmpp_user(own_prosody, "bob")
+        worker = gateway.kamailio.worker_pid(gateway.account(ALICE)["worker"])
+        _send(phone, "once")
+        assert bob.wait_message().body == "once"
+        wait_until(lambda: gateway.account(ALICE)["queued"] == 0, 30, "it is acknowledged")
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not gateway.kamailio.running, 20, "the launcher ends")
+        gateway.kamailio.start()
+        gateway.wait_state(ALICE, "online", timeout=30)
+        _send(phone, "last")
+        bob.wait_message(lambda message: message.body == "last")
+        assert [message.body for message in bob.messages] == ["once", "last"]
+        assert "the worker died while it sent this message" not in gateway.kamailio.log
+
+
 def test_rows_that_are_read_again_while_messages_are_on_their_way_come_once(
     tmp_path: Path, own_prosody: Prosody
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from purple_bridge.commands import SendMessage
@@ -52,6 +53,24 @@ def test_nothing_is_left_behind_of_what_went_well(tmp_path: Path) -> None:
     sending.start(MESSAGE)
     sending.end()
     assert Sending(tmp_path / "sending").left_behind() is None
+
+
+def test_what_the_network_has_is_not_left_behind(tmp_path: Path) -> None:
+    sending = Sending(tmp_path / "sending")
+    sending.start(MESSAGE)
+    sending.settled(["another"])
+    assert Sending(tmp_path / "sending").left_behind() == MESSAGE
+    sending.start(MESSAGE)
+    sending.settled(["another", MESSAGE.ident])
+    assert Sending(tmp_path / "sending").left_behind() is None
+
+
+def test_an_earlier_message_that_the_network_has_is_not_the_one_left_behind(tmp_path: Path) -> None:
+    sending, later = Sending(tmp_path / "sending"), msgspec.structs.replace(MESSAGE, id=8)
+    sending.start(MESSAGE)
+    sending.start(later)
+    sending.settled([MESSAGE.ident])
+    assert Sending(tmp_path / "sending").left_behind() == later
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xffabc", (5).to_bytes(LENGTH) + b"\xc1\xc1\xc1\xc1\xc1"])

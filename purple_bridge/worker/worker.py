@@ -468,6 +468,7 @@ class Worker:
         self._meter.count(family, *labels)
 
     def message_refused(self, _account: OwnedAccount, message: SendMessage, condition: str, text: str) -> None:
+        self._sending.settled((message.ident,))
         self._messages.count(message, Outcome.FAILED)
         self._messages.tell_failure(message, condition, text)
 
@@ -525,6 +526,7 @@ class Worker:
             return
         self._to_pump.add(account)
         glib.afterwards(self._pump)  # a server often acknowledges one after the other in what is read at once
+        self._sending.settled(idents)
         for message in account.acknowledged(idents):
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s acknowledged by the network", of(message))
@@ -534,6 +536,7 @@ class Worker:
 
     def message_failed(self, purple: Account, ident: str, who: str, condition: str, text: str) -> None:
         if account := self._owner(purple):
+            self._sending.settled((ident,))
             self._messages.failed(account, ident, who, condition, text)
 
     def receipt_received(self, purple: Account, who: str, ident: str) -> None:
