@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from purple_bridge.bodies import outgoing
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.silo import StoredMessage, store
 from tests.agents.phone import Phone, Received
@@ -196,6 +197,32 @@ def test_what_a_phone_refuses_does_not_block_the_rest(
     _wait_none_kept(office)
     assert len(phone.messages) == 3
     assert f"is given up: {answer[0]}" in office.kamailio.log
+
+
+def test_a_phone_that_does_not_read_cpim(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
+    """The phone before it did: what was kept then arrives as text."""
+    before = make_phone()
+    content_type, body = outgoing.cpim_message(sip("alice"), xmpp_contact("bob@localhost"), "I read CPIM", WRITTEN)
+    assert before.message(xmpp_contact("bob@localhost"), body.decode(), content_type).status == 202
+    bob.wait_message()
+    before.unregister()
+    _ask_receipt(bob, "for whatever phone")
+    wait_until(lambda: office.kept_messages() == 1, 30, "it is kept")
+    phone = make_phone(register=False)
+    phone.answer = lambda request: (415, "No CPIM") if request.headers["Content-Type"] == content_type else (200, "OK")
+    phone.register()
+    assert phone.wait_message().content_type == content_type
+    plain = phone.wait_message()
+    assert (plain.content_type, plain.text) == ("text/plain", "for whatever phone")
+    _wait_none_kept(office)
+    _ask_receipt(bob, "for this one")
+    assert phone.wait_message().text == "for this one", "without a try in an envelope"
+
+
+def _ask_receipt(bob: XmppUser, text: str) -> None:
+    """XEP-0184: then it comes in an envelope to a phone that reads CPIM."""
+    request = "<request xmlns='urn:xmpp:receipts'/>"
+    bob.send_xml(f"<message to='{ALICE}' type='chat' id='{text}'><body>{text}</body>{request}</message>")
 
 
 def test_killed_in_the_middle(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Office:
         create_all(self.url)
         self.store = Store(self.url, "purplemap", GATEWAY)
         self.client, self.listener, self.peer = client, listener, PresencePeer(listener)
-        postman = Postman(self.client, Shelf(self.store, KeptUsers()), self._undeliverable, self._late)
+        postman = Postman(self.client, Shelf(self.store, KeptUsers()), self._undeliverable, self._late, self._late)
         messages = Messages(_settings(self.url, policy), postman, self._with_address)
         self.permissions = Permissions(policy, self.client, self.store, messages, self._with_address)
         self.account = self.make_account("alice@xmpp.example", ALICE)

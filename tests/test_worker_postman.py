@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from purple_bridge.addresses import SipAddress
+from purple_bridge.bodies import outgoing
 from purple_bridge.db.silo import KeptRow, StoredMessage, owner
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.libpurple import glib
@@ -31,12 +32,14 @@ class Office:
     """A postman, the routes that answer it, and what it stored and gave up; implements the rows in memory.
 
     ``rows``: Alice's, by id. ``looks``: ids after which rows were asked for. ``late``: who registered late.
+    ``no_cpim``: whose phone does not read CPIM.
     """
 
     def __init__(self, listener: Listener, client: UserAgentClient) -> None:
         self.listener, self.client = listener, client
         self.users = KeptUsers()
-        self.postman = Postman(self.client, Shelf(self, self.users), self._failed, self._late)
+        self.no_cpim: list[str] = []
+        self.postman = Postman(self.client, Shelf(self, self.users), self._failed, self._late, self.no_cpim.append)
         self.rows: dict[int, KeptRow] = {}
         self.looks: list[int] = []
         self.late: list[str] = []
@@ -451,6 +454,51 @@ def test_a_kept_message_that_is_refused(office: Office, status: int) -> None:
     assert _bodies(office, 1) == ["2"]
     assert _settled(office)
     assert (office.rows, office.failed) == ({}, [])
+
+
+def test_a_kept_message_for_a_phone_that_does_not_read_cpim(office: Office) -> None:
+    """It comes again as text, in its place; the row goes when that has arrived."""
+    content_type, body = outgoing.cpim_message(BOB.uri, f"sip:{ALICE}", "Grüße", 1, "im-1", ("positive-delivery",))
+    office.keep(body.decode(), ctype=content_type, extra_hdrs="Subject: s\r\n")
+    office.keep("2")
+    office.register()
+    enveloped = office.answer_next(415, "Unsupported Media Type")
+    plain = office.next()
+    assert len(office.rows) == 2
+    assert (plain.headers["Content-Type"], plain.body.decode()) == ("text/plain;charset=utf-8", "Grüße")
+    assert (plain.headers["Subject"], plain.headers["Date"]) == ("s", enveloped.headers["Date"])
+    assert plain.headers["Call-ID"] != enveloped.headers["Call-ID"]
+    office.listener.answer(plain, 200)
+    assert _bodies(office, 1) == ["2"]
+    assert _settled(office)
+    assert (office.rows, office.no_cpim) == ({}, [ALICE])
+
+
+def test_a_kept_message_whose_text_no_phone_takes_now(office: Office) -> None:
+    content_type, body = outgoing.cpim_message(BOB.uri, f"sip:{ALICE}", "x", 1)
+    office.keep(body.decode(), ctype=content_type)
+    office.register()
+    office.answer_next(415)
+    assert office.answer_next(480).body == b"x"
+    assert _settled(office)
+    office.register()
+    assert office.answer_next(415).headers["Content-Type"] == CPIM
+    assert office.answer_next(415).body == b"x", "it does not read text either"
+    assert _settled(office)
+    assert office.rows == {}
+
+
+@pytest.mark.parametrize("row", ["receipt", "no CPIM"])
+def test_what_is_no_text_without_cpim_is_given_up(office: Office, row: str) -> None:
+    receipt = outgoing.imdn_message(f"sip:{ALICE}", BOB.uri, "im-2", "im-1", "delivered", 1)
+    content_type, body = receipt if row == "receipt" else (CPIM, b"x")
+    office.keep(body.decode(), ctype=content_type)
+    office.keep("2")
+    office.register()
+    office.answer_next(415)
+    assert _bodies(office, 1) == ["2"]
+    assert _settled(office)
+    assert (office.rows, office.no_cpim) == ({}, [])
 
 
 @pytest.mark.parametrize("status", [404, 405])

@@ -317,12 +317,16 @@ class Messages:
 
     def _send_plain(self, letter: Letter) -> None:
         """The user has another phone now, which does not read CPIM; no receipt is asked for then."""
-        self._reads_cpim.discard(letter.user)
+        self.reads_no_cpim(letter.user)
         inner = cpim.parse(letter.body)
         plain = replace(letter, content_type=inner.content_type, body=inner.body, token=new_token())
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s comes again without CPIM as [%s]", letter.in_log(), plain.call_id())
         self._postman.post(plain)
+
+    def reads_no_cpim(self, user: str) -> None:
+        """A phone of the user has refused it: plain text, until one writes CPIM again."""
+        self._reads_cpim.discard(user)
 
     def _refuse(self, origin: Origin, user: str, status: int, reason: str) -> None:
         purple, text = origin.account.purple, im_errors.sip_in_words(status, reason)

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from purple_bridge import logs, metrics
 from purple_bridge.addresses import SipAddress
-from purple_bridge.bodies import composing, outgoing
+from purple_bridge.bodies import composing, cpim, outgoing
 from purple_bridge.bodies.content import parse_content_type
 from purple_bridge.bodies.splitting import split
 from purple_bridge.db import silo
@@ -114,6 +114,7 @@ class Letter:
 
 Failed = Callable[[Letter, int, str], None]
 Registered = Callable[[str], None]
+NoCpim = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -160,13 +161,21 @@ class _Box:
 class Postman:
     """``shelf``: keeps messages for the user's next REGISTER. ``failed``: no phone will ever take the letter; the SIP
     status and reason say why. ``late``: a phone of the user registered while messages were on their way to the shelf;
-    has ``registered`` called where the user's rows are handed out."""
+    has ``registered`` called where the user's rows are handed out. ``no_cpim``: a phone of the user does not read CPIM,
+    as was seen with a message that was kept; of a letter ``failed`` says it."""
 
     def __init__(
-        self, client: Client, shelf: Shelf, failed: Failed, late: Registered, meter: Meter | None = None
+        self,
+        client: Client,
+        shelf: Shelf,
+        failed: Failed,
+        late: Registered,
+        no_cpim: NoCpim,
+        meter: Meter | None = None,
     ) -> None:
         self._meter = meter or Meter.detached()
         self._client, self._shelf, self._failed, self._late = client, shelf, failed, late
+        self._no_cpim = no_cpim
         self._boxes: dict[str, _Box] = {}
         self._typist = Typist(self._notify)
         self._refused: dict[str, float] = {}
@@ -392,29 +401,37 @@ class Postman:
         self._client.send(uri, headers, b"", lambda status, _reason: then(status == 200), "OPTIONS")
 
     # ------------------------------------------------------------ what was kept
-    def _send_kept(self, user: str, row: KeptRow | None) -> None:
-        """None: that was all."""
+    def _send_kept(self, user: str, row: KeptRow | None, plain: KeptRow | None = None) -> None:
+        """``row`` None: that was all. ``plain``: its text, which goes in its place."""
         if row is None or self._closed:
             self._end_hand_out(user)
             return
         self._boxes[user].sent_at = int(time.time())
         call_id = outgoing.call_id(new_token())
-        answered = partial(self._kept_answered, user, row, call_id)
+        sent = plain or row
+        answered = partial(self._kept_answered, user, row, sent, call_id)
         logger.debug("[%s] kept message %d from %s sent to the phones of %s", call_id, row.id, row.src_addr, user)
         try:
-            headers = [*_kept_headers(user, row), ("Call-ID", call_id)]
-            self._client.send(_request_uri(user, "size=any"), headers, row.body, answered)
+            headers = [*_kept_headers(user, sent), ("Call-ID", call_id)]
+            self._client.send(_request_uri(user, "size=any"), headers, sent.body, answered)
         except GatewayError as error:
             glib.call_soon(partial(answered, error.status, error.reason))
 
-    def _kept_answered(self, user: str, row: KeptRow, call_id: str, status: int, reason: str) -> None:
-        """The row stays where a phone may take it later; what it has, or will never take, goes, and then the next."""
+    def _kept_answered(self, user: str, row: KeptRow, sent: KeptRow, call_id: str, status: int, reason: str) -> None:
+        """The row stays where a phone may take it later; what it has, or will never take, goes, and then the next.
+
+        Who read CPIM when the row was stored may have another phone now, which gets the text alone.
+        """
         logger.debug("[%s] answered for %s: %d %s", call_id, user, status, reason)
+        plain = _without_cpim(sent) if status == NO_SUCH_TYPE else None
         if status in NOBODY_THERE:
             self._boxes[user].hand_out = None
             self._nobody_there(user, [], status, reason)
         elif status in NO_MESSAGES:
             self._end_hand_out(user)
+        elif plain is not None:
+            self._no_cpim(user)
+            self._send_kept(user, row, plain)
         else:
             outcome = Outcome.DELIVERED_LATER if status < 300 else Outcome.REFUSED
             self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, metrics.KEPT, outcome)
@@ -500,6 +517,19 @@ def _kept_headers(user: str, row: KeptRow) -> Headers:
     lines = [line.partition(":") for line in row.extra_hdrs.split("\r\n") if line]
     extra = [(name.strip(), value.strip()) for name, _, value in lines]
     return [*_addresses(row.src_addr, user), ("Content-Type", row.ctype), *extra, _date(row.inc_time)]
+
+
+def _without_cpim(row: KeptRow) -> KeptRow | None:
+    """The row with its text alone, for which no receipt is asked; None: there is no envelope, or no text in it."""
+    try:
+        if parse_content_type(row.ctype).media_type != cpim.MEDIA_TYPE:
+            return None
+        inner = cpim.parse(row.body)
+        content_type = inner.content_type or TEXT_PLAIN
+        is_text = parse_content_type(content_type).media_type == "text/plain"
+    except GatewayError:
+        return None
+    return replace(row, ctype=content_type, body=inner.body) if is_text else None
 
 
 def _date(seconds: int) -> tuple[str, str]:

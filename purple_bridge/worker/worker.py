@@ -143,7 +143,7 @@ class Worker:
         self._rosters = Rosters(self._store, sip, self._pass_on)
         client = UserAgentClient(self._to_kamailio, settings.workers)
         shelf = Shelf(self._store, self._kept_users)
-        self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept, self._meter)
+        self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept, self._no_cpim, self._meter)
         self._messages = Messages(settings, self._postman, self._with_address, self._meter)
         self._permissions = Permissions(settings.authorize, client, self._store, self._messages, self._with_address)
         self._backlog = Backlog(self._store, settings.queue == "always", self._rows.owns, self.all, self._expired)
@@ -485,6 +485,9 @@ class Worker:
 
     def _undeliverable(self, letter: Letter, status: int, reason: str) -> None:
         self._messages.undeliverable(letter, status, reason)
+
+    def _no_cpim(self, user: str) -> None:
+        self._messages.reads_no_cpim(user)
 
     def _expired(self, message: SendMessage) -> None:
         self._messages.expired(message)

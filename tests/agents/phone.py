@@ -47,6 +47,7 @@ CREDENTIALS = {  # RFC 3261 §22: where a challenge stands, and where its answer
     407: ("Proxy-Authenticate", "Proxy-Authorization"),
 }
 
+Answer = tuple[int, str] | None
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
@@ -78,9 +79,9 @@ class Phone:
 
     Every public call blocks until its work is done and may come from any thread. Requests go to `proxy`
     (requests in a dialog where the dialog says) and are sent again as RFC 3261 §17.1.2 asks on UDP.
-    `answer` is what an incoming MESSAGE gets: (status, reason), or None for silence; `answer_headers` go
-    with it. `t1` is RFC 3261's T1 in seconds: a request without a final response raises TimeoutError
-    after 64 * t1. `trace` is all wire text, oldest first.
+    `answer` is what an incoming MESSAGE gets: (status, reason), or None for silence, or a function that says
+    so for each; `answer_headers` go with it. `t1` is RFC 3261's T1 in seconds: a request without a final
+    response raises TimeoutError after 64 * t1. `trace` is all wire text, oldest first.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Phone:
         self.aor = aor
         self.proxy = proxy
         self.t1 = 0.5
-        self.answer: tuple[int, str] | None = (200, "OK")
+        self.answer: Answer | Callable[[Request], Answer] = (200, "OK")
         self.answer_headers: dict[str, str] = {}
         self.etag: str | None = None
         self.requests: list[Request] = []
@@ -335,7 +336,8 @@ class Phone:
         return _response(request, (405, "Method Not Allowed"), [ALLOW])
 
     def _on_message(self, request: Request) -> bytes | None:
-        answer, extra = self.answer, list(self.answer_headers.items())
+        answer = self.answer(request) if callable(self.answer) else self.answer
+        extra = list(self.answer_headers.items())
         status = answer[0] if answer else None
         sender = uri_of(request.headers["From"])
         self._messages.put(Received(request.uri, sender, request.headers, request.body, status))
