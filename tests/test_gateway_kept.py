@@ -199,6 +199,24 @@ def test_what_a_phone_refuses_does_not_block_the_rest(
     assert f"is given up: {answer[0]}" in office.kamailio.log
 
 
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_a_message_on_which_a_phone_fails_does_not_block_the_rest(
+    office: Gateway, make_phone: MakePhone, bob: XmppUser, status: int
+) -> None:
+    first, *others = _write(bob, office, 5)
+    phone = make_phone(register=False)
+    phone.answer = lambda request: (status, "No memory") if request.body.decode() == first else (200, "OK")
+    phone.register()
+    wait_until(lambda: office.kept_messages() == 1, 30, "all but that one are gone")
+    assert [message.text for message in phone.messages] == [first, *others]
+    bob.send(ALICE, "live")
+    phone.wait_message(lambda message: message.text == "live")
+    phone.answer = (200, "OK")
+    phone.register()
+    _wait_none_kept(office)
+    assert _taken(phone) == [*others, "live", first]
+
+
 def test_a_phone_that_does_not_read_cpim(office: Gateway, make_phone: MakePhone, bob: XmppUser) -> None:
     """The phone before it did: what was kept then arrives as text."""
     before = make_phone()

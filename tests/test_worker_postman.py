@@ -15,7 +15,7 @@ from purple_bridge.db.silo import KeptRow, StoredMessage, owner
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.libpurple import glib
 from purple_bridge.worker import postman as postman_module
-from purple_bridge.worker.kept import PAGE, Shelf
+from purple_bridge.worker.kept import MOST_LEFT, PAGE, Shelf
 from purple_bridge.worker.postman import Letter, Postman
 from purple_bridge.worker.typist import Typist
 from purple_bridge.worker.uac import UserAgentClient, open_socket
@@ -415,7 +415,7 @@ def test_registered_again_meanwhile(office: Office) -> None:
     assert _settled(office)
 
 
-@pytest.mark.parametrize("status", [408, 480, 500])
+@pytest.mark.parametrize("status", [408, 480, 503])
 def test_nobody_there_for_what_is_kept(office: Office, status: int) -> None:
     """The rows stay, what waits behind them is stored behind them."""
     office.keep("1", "2", "3")
@@ -433,6 +433,45 @@ def test_nobody_there_for_what_is_kept(office: Office, status: int) -> None:
     assert [message.body for message in office.stored] == [b"live"]
     office.register()
     assert _bodies(office, 2) == ["2", "3"]
+
+
+@pytest.mark.parametrize("status", [500, 504])
+def test_a_row_on_which_a_phone_fails_blocks_nothing(office: Office, status: int) -> None:
+    """It stays, and comes again at the next REGISTER, where all behind it has gone long ago."""
+    office.keep("1", "bad", "2", "bad, too", "3")
+    office.register()
+    for text, answer in {"1": 200, "bad": status, "2": 200, "bad, too": status, "3": 200}.items():
+        assert office.answer_next(answer).body.decode() == text
+    office.post("live")
+    assert _bodies(office, 1) == ["live"]
+    assert _settled(office)
+    assert [row.body for row in office.rows.values()] == [b"bad", b"bad, too"]
+    office.register()
+    assert office.answer_next(status).body == b"bad"
+    assert _bodies(office, 1) == ["bad, too"]
+    assert _settled(office)
+    office.register()
+    assert _bodies(office, 1) == ["bad"]
+    assert _settled(office)
+    assert (office.rows, office.stored, office.late) == ({}, [], [])
+
+
+def test_a_phone_that_fails_on_everything(office: Office) -> None:
+    """It need not be asked for each of a thousand rows; what waits behind them is kept, too."""
+    office.keep(*(f"row {number}" for number in range(2 * MOST_LEFT)))
+    office.register()
+    assert office.answer_next(200).body == b"row 0"
+    for number in range(1, MOST_LEFT):
+        assert office.answer_next(500).body.decode() == f"row {number}"
+    office.next()
+    office.post("live")
+    office.listener.answer(office.listener.read()[-1], 500)
+    run_until(lambda: office.stored, "the live one is stored")
+    assert office.answer_next(480).method == "OPTIONS"
+    assert _settled(office)
+    assert len(office.rows) == 2 * MOST_LEFT - 1
+    office.register()
+    assert _bodies(office, 2) == ["row 1", "row 2"]
 
 
 def test_registered_while_a_phone_was_silent(office: Office) -> None:

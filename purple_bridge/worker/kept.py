@@ -17,6 +17,7 @@ from purple_bridge.kept_users import KeptUsers
 logger = logging.getLogger(__name__)
 
 PAGE = 50  # rows in memory for each user
+MOST_LEFT = 10  # rows in succession: it is not they that a phone fails on
 
 
 class Rows(Protocol):
@@ -79,27 +80,42 @@ class Shelf:
 
 
 class HandOut:
-    """A walk over one user's rows in the order of their numbers, a page at a time."""
+    """A walk over one user's rows in the order of their numbers, a page at a time. ``leave`` or ``erase`` each."""
 
     def __init__(self, shelf: Shelf, rows: Rows, user: str, stamp: int) -> None:
-        self._shelf, self._rows, self._user, self._stamp = shelf, rows, user, stamp
+        self.user = user
+        self._shelf, self._rows, self._stamp = shelf, rows, stamp
         self._page: deque[KeptRow] = deque()
         self._after = 0
         self._is_last = False
+        self._is_all = True  # no row was left
+        self._left = 0  # in succession
 
     def next(self, done: Callable[[KeptRow | None], None]) -> None:
         """``done`` gets the next row; None: there is none, or the database does not answer."""
         if self._page:
             done(self._page.popleft())
         elif self._is_last:
-            self._shelf.note_empty(self._user, self._stamp)
+            if self._is_all:
+                self._shelf.note_empty(self.user, self._stamp)
             done(None)
         else:
-            self._rows.load_kept(self._user, self._after, PAGE, lambda rows: self._loaded(rows, done))
+            self._rows.load_kept(self.user, self._after, PAGE, lambda rows: self._loaded(rows, done))
+
+    def erase(self, row: KeptRow, done: Callable[[bool], None]) -> None:
+        """See ``Shelf.erase``."""
+        self._left = 0
+        self._shelf.erase(row, done)
+
+    def leave(self) -> bool:
+        """The row stays for the next REGISTER, and with it, if this is False, all behind it."""
+        self._is_all = False
+        self._left += 1
+        return self._left < MOST_LEFT
 
     def _loaded(self, rows: list[KeptRow] | None, done: Callable[[KeptRow | None], None]) -> None:
         if rows is None:
-            logger.error("what is kept for %s cannot be read: it waits for the next REGISTER", self._user)
+            logger.error("what is kept for %s cannot be read: it waits for the next REGISTER", self.user)
             done(None)
             return
         self._is_last = len(rows) < PAGE

@@ -49,6 +49,8 @@ NO_SUCH_TYPE = 415
 NOT_REGISTERED = 480
 # no phone is there, or none answers, or it cannot be reached (477, 478: tm's own)
 NOBODY_THERE = frozenset({408, 430, 477, 478, 480, 500, 503, 504})
+# of these a phone's own, perhaps for one message alone: tm makes 500 of its 503, and 408 and 503 are mostly Kamailio's
+PHONE_FAILED = frozenset({500, 504})
 NO_MESSAGES = frozenset({404, 405})  # of the routes: no such user, no phone that takes messages, whatever they say
 
 KEEP_SECONDS = 7 * 24 * 3600
@@ -241,7 +243,7 @@ class Postman:
             box.registered, box.hand_out = False, self._shelf.open(user)
         if box.hand_out is not None:
             box.busy = True
-            box.hand_out.next(lambda row: self._send_kept(user, row))
+            box.hand_out.next(partial(self._send_kept, box.hand_out))
         elif box.waiting:
             self._send(user, box, box.waiting.popleft())
         elif box.notices:
@@ -401,15 +403,16 @@ class Postman:
         self._client.send(uri, headers, b"", lambda status, _reason: then(status == 200), "OPTIONS")
 
     # ------------------------------------------------------------ what was kept
-    def _send_kept(self, user: str, row: KeptRow | None, plain: KeptRow | None = None) -> None:
+    def _send_kept(self, hand_out: HandOut, row: KeptRow | None, plain: KeptRow | None = None) -> None:
         """``row`` None: that was all. ``plain``: its text, which goes in its place."""
+        user = hand_out.user
         if row is None or self._closed:
             self._end_hand_out(user)
             return
         self._boxes[user].sent_at = int(time.time())
         call_id = outgoing.call_id(new_token())
         sent = plain or row
-        answered = partial(self._kept_answered, user, row, sent, call_id)
+        answered = partial(self._kept_answered, hand_out, row, sent, call_id)
         logger.debug("[%s] kept message %d from %s sent to the phones of %s", call_id, row.id, row.src_addr, user)
         try:
             headers = [*_kept_headers(user, sent), ("Call-ID", call_id)]
@@ -417,28 +420,36 @@ class Postman:
         except GatewayError as error:
             glib.call_soon(partial(answered, error.status, error.reason))
 
-    def _kept_answered(self, user: str, row: KeptRow, sent: KeptRow, call_id: str, status: int, reason: str) -> None:
+    def _kept_answered(
+        self, hand_out: HandOut, row: KeptRow, sent: KeptRow, call_id: str, status: int, reason: str
+    ) -> None:
         """The row stays where a phone may take it later; what it has, or will never take, goes, and then the next.
 
-        Who read CPIM when the row was stored may have another phone now, which gets the text alone.
+        A row on which the phone fails does not stop those behind it. Who read CPIM when the row was stored may have
+        another phone now, which gets the text alone.
         """
+        user = hand_out.user
         logger.debug("[%s] answered for %s: %d %s", call_id, user, status, reason)
         plain = _without_cpim(sent) if status == NO_SUCH_TYPE else None
-        if status in NOBODY_THERE:
+        if status in PHONE_FAILED and hand_out.leave():
+            words = "[%s] what was kept from %s to %s waits for the next REGISTER: %d %s"
+            logger.info(words, call_id, row.src_addr, user, status, reason)
+            self._free(user)
+        elif status in NOBODY_THERE:
             self._boxes[user].hand_out = None
             self._nobody_there(user, [], status, reason)
         elif status in NO_MESSAGES:
             self._end_hand_out(user)
         elif plain is not None:
             self._no_cpim(user)
-            self._send_kept(user, row, plain)
+            self._send_kept(hand_out, row, plain)
         else:
             outcome = Outcome.DELIVERED_LATER if status < 300 else Outcome.REFUSED
             self._meter.count(metrics.MESSAGES, metrics.IM_TO_SIP, metrics.KEPT, outcome)
             if status >= 300:
                 words = "[%s] what was kept from %s to %s is given up: %d %s"
                 logger.error(words, call_id, row.src_addr, user, status, reason)
-            self._shelf.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))
+            hand_out.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))
 
     def _end_hand_out(self, user: str) -> None:
         self._boxes[user].hand_out = None
