@@ -192,9 +192,13 @@ class EditContact(msgspec.Struct, frozen=True, tag="edit"):
 
 
 class DeliverKept(msgspec.Struct, frozen=True, tag="kept"):
-    """A phone of the SIP user (SipAddress.key) has registered: it gets what was kept for it."""
+    """A phone of the SIP user (SipAddress.key) has registered: it gets what was kept for it.
+
+    ``registered`` False: more was kept, behind what is being handed out.
+    """
 
     sip_user: str
+    registered: bool = True
 
 
 class RowsChanged(msgspec.Struct, frozen=True, tag="rows"):

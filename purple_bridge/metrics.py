@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     ANSWER = "answer"  # to a question of the gateway, so it went no further
     DELIVERED = "delivered"  # a phone said 2xx
-    KEPT = "kept"  # no phone was there: a row in silo
+    KEPT = "kept"  # no phone was there, or older ones come first: a row in silo
     DELIVERED_LATER = "delivered_later"  # such a row, or a part, which a phone has taken
 
 

@@ -66,7 +66,7 @@ _commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(ListChanged, _text, st.booleans(), st.booleans()),
     st.builds(ContactsChanged, _text),
     st.builds(EditContact, _specs, _text, _text, st.lists(_text, max_size=3).map(tuple), st.booleans()),
-    st.builds(DeliverKept, _text),
+    st.builds(DeliverKept, _text, st.booleans()),
 )
 
 

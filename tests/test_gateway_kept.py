@@ -13,6 +13,8 @@ import pytest
 from purple_bridge.bodies import outgoing
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.silo import StoredMessage, store
+from purple_bridge.kept_users import keeper_of
+from purple_bridge.ownership import owner_of
 from tests.agents.phone import Phone, Received
 from tests.agents.xmpp import XmppUser
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
@@ -264,6 +266,36 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         assert list(dict.fromkeys(received)) == texts
         assert sorted(Counter(received).values())[-2:] in ([1, 1], [1, 2])
         assert received[:before] == texts[:before]
+
+
+def test_what_comes_meanwhile_through_another_worker(tmp_path: Path, prosody: Prosody) -> None:
+    """The worker of the account is not the one that hands out what is kept: its messages do not overtake."""
+    name = next(name for name in map("order{}".format, range(100)) if _has_two_workers(name))
+    jid = f"{name}@{prosody.domain}"
+    prosody.add_user(name, PASSWORD)
+    with Gateway(tmp_path, workers=2) as gateway:
+        gateway.add_user(name)
+        gateway.add_xmpp_account(name, prosody)
+        phone = gateway.online_phone(name, jid, register=False)
+        bob = gateway.xmpp_user(prosody, "bob")
+        kept, live = [[f"{kind} {number}" for number in range(SOME)] for kind in ("kept", "live")]
+        for text in kept:
+            bob.send(jid, text)
+        wait_until(lambda: gateway.kept_messages() == SOME, SECONDS, "all kept")
+        assert phone.register().status == 200
+        phone.wait_message()
+        for text in live:
+            bob.send(jid, text)
+        _wait_count(phone, 2 * SOME)
+        assert [message.text for message in phone.messages] == kept + live
+        _wait_none_kept(gateway)
+        bob.send(jid, "the end")
+        phone.wait_message(lambda message: message.text == "the end")
+        assert len(phone.messages) == 2 * SOME + 1
+
+
+def _has_two_workers(name: str) -> bool:
+    return keeper_of(f"{name}@{DOMAIN}", 2) != owner_of("prpl-jabber", f"{name}@localhost", 2)
 
 
 def test_what_an_earlier_run_left(tmp_path: Path) -> None:

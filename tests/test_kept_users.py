@@ -46,6 +46,22 @@ def test_a_mark_crosses_processes() -> None:
     assert users.stamp("alice", "example.org")
 
 
+def test_that_rows_are_handed_out_crosses_processes() -> None:
+    """Who asks while it goes on is not forgotten at its end."""
+    users, alice = KeptUsers(), ("alice", "example.org")
+    assert not users.is_handing_out(*alice)
+    first = users.ask(*alice)
+    child = fork.Process(target=users.ask, args=alice)
+    child.start()
+    child.join(10)
+    users.done(*alice, first)
+    assert users.is_handing_out(*alice)
+    assert not users.is_handing_out("bob", "example.org")
+    users.done(*alice, users.asked(*alice))
+    assert not users.is_handing_out(*alice)
+    assert users.stamp(*alice) == 0
+
+
 def test_each_user_has_one_keeper_and_each_worker_some_users() -> None:
     keepers = [keeper_of(f"user{number}@example.org", 4) for number in range(400)]
     assert set(keepers) == {1, 2, 3, 4}

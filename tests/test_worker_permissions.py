@@ -66,7 +66,7 @@ class Office:
         create_all(self.url)
         self.store = Store(self.url, "purplemap", GATEWAY)
         self.client, self.listener, self.peer = client, listener, PresencePeer(listener)
-        postman = Postman(self.client, Shelf(self.store, KeptUsers()), self._undeliverable, self._late, self._late)
+        postman = Postman(self.client, Shelf(self.store, KeptUsers()), self._undeliverable, self._late, self._no_cpim)
         messages = Messages(_settings(self.url, policy), postman, self._with_address)
         self.permissions = Permissions(policy, self.client, self.store, messages, self._with_address)
         self.account = self.make_account("alice@xmpp.example", ALICE)
@@ -82,7 +82,10 @@ class Office:
     def _undeliverable(self, letter: Letter, status: int, reason: str) -> None:
         raise AssertionError(f"{letter}: {status} {reason}")
 
-    def _late(self, user: str) -> None:
+    def _late(self, user: str, _registered: bool) -> None:
+        raise AssertionError(user)
+
+    def _no_cpim(self, user: str) -> None:
         raise AssertionError(user)
 
     def ask(self, who: str = "bob@xmpp.example") -> None:

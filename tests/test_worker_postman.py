@@ -31,7 +31,8 @@ CPIM = "message/cpim"
 class Office:
     """A postman, the routes that answer it, and what it stored and gave up; implements the rows in memory.
 
-    ``rows``: Alice's, by id. ``looks``: ids after which rows were asked for. ``late``: who registered late.
+    ``rows``: Alice's, by id. ``looks``: ids after which rows were asked for. ``late``: who registered late, or
+    has more rows (False).
     ``no_cpim``: whose phone does not read CPIM.
     """
 
@@ -42,7 +43,7 @@ class Office:
         self.postman = Postman(self.client, Shelf(self, self.users), self._failed, self._late, self.no_cpim.append)
         self.rows: dict[int, KeptRow] = {}
         self.looks: list[int] = []
-        self.late: list[str] = []
+        self.late: list[tuple[str, bool]] = []
         self.stored: list[StoredMessage] = []
         self.failed: list[tuple[Letter, int, str]] = []
         self.database_works = True
@@ -68,8 +69,8 @@ class Office:
             del self.rows[number]
         glib.call_soon(lambda: done(works))
 
-    def _late(self, user: str) -> None:
-        self.late.append(user)
+    def _late(self, user: str, registered: bool) -> None:
+        self.late.append((user, registered))
 
     def keep(self, *texts: str, **more: Any) -> None:
         """Rows of Alice, as somebody has stored them."""
@@ -604,6 +605,99 @@ def test_the_end_of_the_process_while_rows_are_handed_out(office: Office) -> Non
     run_until(lambda: len(office.rows) == 1, "what the phone has is erased")
     office.register()
     assert office.nothing_more()
+
+
+# ---- what comes while another worker hands out what was kept
+
+
+def test_it_goes_behind(office: Office) -> None:
+    """Also as long as that worker has not read that there is more."""
+    user = owner(ALICE)
+    asked = office.users.ask(*user)
+    office.post("1")
+    office.post("2 " * 1000, subject="s")
+    office.post("to carol", CAROL)
+    assert office.answer_next(200).body == b"to carol"
+    run_until(lambda: office.postman.waiting == 0, "the rows")
+    office.users.done(*user, asked)
+    office.post("3")
+    assert _settled(office)
+    first, *second, third = office.stored
+    assert (first.body, b"".join(row.body for row in second).decode(), third.body) == (b"1", "2 " * 1000, b"3")
+    assert len(second) > 1
+    assert office.late == [(ALICE, False)] * 3
+    office.users.done(*user, office.users.asked(*user))
+    office.post("4")
+    assert _bodies(office, 1) == ["4"]
+    assert (len(office.late), office.failed) == (3, [])
+
+
+def test_it_leaves_at_once_if_it_cannot_be_stored(office: Office) -> None:
+    office.users.ask(*owner(ALICE))
+    office.postman.post(Letter(SipAddress("x" * 300, "xmpp.im.example.org"), ALICE, b"too long an address"))
+    assert _bodies(office, 1) == ["too long an address"]
+    office.database_works = False
+    office.post("without a database")
+    assert _bodies(office, 1) == ["without a database"]
+    assert (office.failed, office.late) == ([], [])
+
+
+@pytest.mark.parametrize("status", [200, 404, 480, 500])
+def test_others_see_that_rows_are_handed_out(office: Office, status: int) -> None:
+    office.keep("1")
+    office.register()
+    office.next()
+    assert office.users.is_handing_out(*owner(ALICE))
+    assert not office.users.is_handing_out(*owner(CAROL))
+    office.listener.answer(office.listener.read()[-1], status)
+    assert _settled(office)
+    assert not office.users.is_handing_out(*owner(ALICE))
+
+
+def test_what_another_worker_has_put_behind(office: Office) -> None:
+    """It comes at the end, without another try of what the phone has failed on."""
+    office.keep("bad", "1")
+    office.register()
+    office.answer_next(500)
+    last = office.next()
+    office.keep("2")
+    office.users.ask(*owner(ALICE))
+    office.postman.added(ALICE)
+    office.listener.answer(last, 200)
+    assert _bodies(office, 1) == ["2"]
+    assert _settled(office)
+    assert not office.users.is_handing_out(*owner(ALICE))
+    office.register()
+    assert _bodies(office, 1) == ["bad"]
+    assert _settled(office)
+    assert office.rows == {}
+
+
+def test_another_worker_was_told_too_late(office: Office) -> None:
+    """The row had been handed out with those before it: nobody waits for it any more."""
+    office.keep("1")
+    office.register()
+    office.next()
+    office.users.ask(*owner(ALICE))
+    office.listener.answer(office.listener.read()[-1], 200)
+    assert _settled(office)
+    looks = len(office.looks)
+    assert office.users.is_handing_out(*owner(ALICE))
+    office.postman.added(ALICE)
+    assert not office.users.is_handing_out(*owner(ALICE))
+    assert len(office.looks) == looks
+
+
+def test_a_silent_phone_is_not_asked_again_for_what_was_put_behind(office: Office) -> None:
+    office.keep("1")
+    office.register()
+    silent = office.next()
+    office.keep("2")
+    office.postman.added(ALICE)
+    office.listener.answer(silent, 408)
+    assert _settled(office)
+    office.register()
+    assert _bodies(office, 2) == ["1", "2"]
 
 
 # ---- refused for good

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from purple_bridge.db import silo
@@ -49,12 +50,24 @@ class Shelf:
         self._rows.store_kept(messages, stored)
 
     def may_have(self, user: str) -> bool:
-        """Without asking the database: False is certain, True is not."""
-        return self._stamp(user) not in (0, self._empty.get(user))
+        """Without asking the database: False is certain, True is not. Where the user's rows are handed out."""
+        asked = self._users.asked(*_owner(user))
+        if self._users.stamp(*_owner(user)) not in (0, self._empty.get(user)):
+            return True
+        self._users.done(*_owner(user), asked)
+        return False
 
-    def open(self, user: str) -> HandOut:
-        """All rows that the user has now. One at a time for each user, in all workers."""
-        return HandOut(self, self._rows, user, self._stamp(user))
+    def open(self, user: str, left: set[KeptRow]) -> HandOut:
+        """All rows that the user has now, but for those ``left``. One at a time for each user, in all workers."""
+        return HandOut(self, self._rows, self._users, user, left)
+
+    def ask(self, user: str) -> None:
+        """What was stored is about to be handed out, perhaps by another worker."""
+        self._users.ask(*_owner(user))
+
+    def is_handing_out(self, user: str) -> bool:
+        """This worker or another has older messages of the user under way."""
+        return self._users.is_handing_out(*_owner(user))
 
     def erase(self, row: KeptRow, done: Callable[[bool], None] = lambda _well: None) -> None:
         """A phone has it. While the database refuses to forget it, it is remembered here and not handed out again."""
@@ -75,28 +88,27 @@ class Shelf:
         if not self._unerased:
             self._empty[user] = stamp
 
-    def _stamp(self, user: str) -> int:
-        return self._users.stamp(*silo.owner(user))
-
 
 class HandOut:
-    """A walk over one user's rows in the order of their numbers, a page at a time. ``leave`` or ``erase`` each."""
+    """A walk over one user's rows in the order of their numbers, a page at a time; ``leave`` or ``erase`` each, and
+    ``close`` it. ``left``: rows that it passes by, and those that it leaves."""
 
-    def __init__(self, shelf: Shelf, rows: Rows, user: str, stamp: int) -> None:
+    def __init__(self, shelf: Shelf, rows: Rows, users: KeptUsers, user: str, left: set[KeptRow]) -> None:
         self.user = user
-        self._shelf, self._rows, self._stamp = shelf, rows, stamp
+        self._shelf, self._rows, self._users, self._left = shelf, rows, users, left
+        self._asked = users.ask(*_owner(user))
+        self._stamp = users.stamp(*_owner(user))
         self._page: deque[KeptRow] = deque()
         self._after = 0
         self._is_last = False
-        self._is_all = True  # no row was left
-        self._left = 0  # in succession
+        self._failures = 0  # in succession
 
     def next(self, done: Callable[[KeptRow | None], None]) -> None:
         """``done`` gets the next row; None: there is none, or the database does not answer."""
         if self._page:
             done(self._page.popleft())
         elif self._is_last:
-            if self._is_all:
+            if not self._left:
                 self._shelf.note_empty(self.user, self._stamp)
             done(None)
         else:
@@ -104,14 +116,18 @@ class HandOut:
 
     def erase(self, row: KeptRow, done: Callable[[bool], None]) -> None:
         """See ``Shelf.erase``."""
-        self._left = 0
+        self._failures = 0
         self._shelf.erase(row, done)
 
-    def leave(self) -> bool:
-        """The row stays for the next REGISTER, and with it, if this is False, all behind it."""
-        self._is_all = False
-        self._left += 1
-        return self._left < MOST_LEFT
+    def leave(self, row: KeptRow) -> bool:
+        """It stays for the next REGISTER, and with it, if this is False, all behind it."""
+        self._left.add(row)
+        self._failures += 1
+        return self._failures < MOST_LEFT
+
+    def close(self) -> None:
+        """From now on nothing waits for it."""
+        self._users.done(*_owner(self.user), self._asked)
 
     def _loaded(self, rows: list[KeptRow] | None, done: Callable[[KeptRow | None], None]) -> None:
         if rows is None:
@@ -123,6 +139,12 @@ class HandOut:
             self._after = row.id
             if self._shelf.is_erased(row):
                 self._shelf.erase(row)
-            else:
+            elif row not in self._left:
                 self._page.append(row)
         self.next(done)
+
+
+@lru_cache(maxsize=4096)
+def _owner(user: str) -> tuple[str, str]:
+    """silo.owner, for which each letter asks."""
+    return silo.owner(user)

@@ -115,7 +115,7 @@ class Letter:
 
 
 Failed = Callable[[Letter, int, str], None]
-Registered = Callable[[str], None]
+Late = Callable[[str, bool], None]
 NoCpim = Callable[[str], None]
 
 
@@ -147,7 +147,8 @@ class _Page:
 class _Box:
     """What is on its way to one user. ``busy``: a MESSAGE is outstanding, or the database is being asked.
 
-    ``hand_out``: what was kept, on its way; ``registered``: a phone has registered since it began, or before.
+    ``hand_out``: what was kept, on its way; ``registered``: a phone has registered since it began, or before;
+    ``added``: a worker has stored more. ``left``: rows on which a phone has failed, for its next REGISTER.
     ``notices``: who has begun or stopped writing meanwhile, by SipAddress.key: the last state of each.
     """
 
@@ -156,22 +157,24 @@ class _Box:
     busy: bool = False
     hand_out: HandOut | None = None
     registered: bool = False
+    added: bool = False
+    left: set[KeptRow] = field(default_factory=set)
     sent_at: int = 0
     notices: dict[str, tuple[SipAddress, bool]] = field(default_factory=dict)
 
 
 class Postman:
     """``shelf``: keeps messages for the user's next REGISTER. ``failed``: no phone will ever take the letter; the SIP
-    status and reason say why. ``late``: a phone of the user registered while messages were on their way to the shelf;
-    has ``registered`` called where the user's rows are handed out. ``no_cpim``: a phone of the user does not read CPIM,
-    as was seen with a message that was kept; of a letter ``failed`` says it."""
+    status and reason say why. ``late``: where the user's rows are handed out, has ``registered`` called for a phone
+    that registered while messages were on their way to the shelf, or with False ``added``. ``no_cpim``: a phone of the
+    user does not read CPIM, as was seen with a message that was kept; of a letter ``failed`` says it."""
 
     def __init__(
         self,
         client: Client,
         shelf: Shelf,
         failed: Failed,
-        late: Registered,
+        late: Late,
         no_cpim: NoCpim,
         meter: Meter | None = None,
     ) -> None:
@@ -203,6 +206,12 @@ class Postman:
         """A phone of the user has registered: what was kept goes to it, in front of what comes meanwhile."""
         if not self._closed and self._shelf.may_have(user):
             self._box(user).registered = True
+            self._next(user)
+
+    def added(self, user: str) -> None:
+        """Another worker has put messages behind those that are being handed out here."""
+        if not self._closed and self._shelf.may_have(user):
+            self._box(user).added = True
             self._next(user)
 
     def close(self) -> None:
@@ -239,11 +248,16 @@ class Postman:
         box = self._boxes[user]
         if box.busy or self._closed:
             return
-        if box.registered and box.hand_out is None:
-            box.registered, box.hand_out = False, self._shelf.open(user)
+        if (box.registered or box.added) and box.hand_out is None:
+            if box.registered:
+                box.left.clear()
+            box.registered = box.added = False
+            box.hand_out = self._shelf.open(user, box.left)
         if box.hand_out is not None:
             box.busy = True
             box.hand_out.next(partial(self._send_kept, box.hand_out))
+        elif box.waiting and self._shelf.is_handing_out(user):
+            self._put_behind(user, box, box.waiting.popleft())
         elif box.waiting:
             self._send(user, box, box.waiting.popleft())
         elif box.notices:
@@ -391,10 +405,32 @@ class Postman:
 
         def asked(registered: bool) -> None:
             if registered:
-                self._late(user)
+                self._shelf.ask(user)
+                self._late(user, True)
             self._free(user)
 
         self._if_registered_since(user, since, asked)
+
+    def _put_behind(self, user: str, box: _Box, page: _Page) -> None:
+        """Another worker hands out what was kept for the user: this comes after it, so it is stored as well."""
+        box.busy = True
+        rows = [row for _page, row in self._rows([page]) if row is not None]
+
+        def stored(well: bool) -> None:
+            if not well:
+                self._send(user, box, page)  # too early is better than too late
+                return
+            logger.debug("%s put behind what was kept for %s", page.in_log, user)
+            if page.is_last:
+                self._count(page.letter, Outcome.KEPT)
+            self._shelf.ask(user)
+            self._late(user, False)
+            self._free(user)
+
+        if rows:
+            self._shelf.store(rows, stored)
+        else:
+            self._send(user, box, page)
 
     def _if_registered_since(self, user: str, since: int, then: Callable[[bool], None]) -> None:
         """Asks the routes whether a phone has registered at ``since`` or after it."""
@@ -407,7 +443,7 @@ class Postman:
         """``row`` None: that was all. ``plain``: its text, which goes in its place."""
         user = hand_out.user
         if row is None or self._closed:
-            self._end_hand_out(user)
+            self._end_hand_out(hand_out)
             return
         self._boxes[user].sent_at = int(time.time())
         call_id = outgoing.call_id(new_token())
@@ -431,15 +467,16 @@ class Postman:
         user = hand_out.user
         logger.debug("[%s] answered for %s: %d %s", call_id, user, status, reason)
         plain = _without_cpim(sent) if status == NO_SUCH_TYPE else None
-        if status in PHONE_FAILED and hand_out.leave():
+        if status in PHONE_FAILED and hand_out.leave(row):
             words = "[%s] what was kept from %s to %s waits for the next REGISTER: %d %s"
             logger.info(words, call_id, row.src_addr, user, status, reason)
             self._free(user)
         elif status in NOBODY_THERE:
-            self._boxes[user].hand_out = None
+            self._boxes[user].added = False  # for them nobody is there either
+            self._close_hand_out(hand_out)
             self._nobody_there(user, [], status, reason)
         elif status in NO_MESSAGES:
-            self._end_hand_out(user)
+            self._end_hand_out(hand_out)
         elif plain is not None:
             self._no_cpim(user)
             self._send_kept(hand_out, row, plain)
@@ -449,11 +486,15 @@ class Postman:
             if status >= 300:
                 words = "[%s] what was kept from %s to %s is given up: %d %s"
                 logger.error(words, call_id, row.src_addr, user, status, reason)
-            hand_out.erase(row, lambda well: self._free(user) if well else self._end_hand_out(user))
+            hand_out.erase(row, lambda well: self._free(user) if well else self._end_hand_out(hand_out))
 
-    def _end_hand_out(self, user: str) -> None:
-        self._boxes[user].hand_out = None
-        self._free(user)
+    def _end_hand_out(self, hand_out: HandOut) -> None:
+        self._close_hand_out(hand_out)
+        self._free(hand_out.user)
+
+    def _close_hand_out(self, hand_out: HandOut) -> None:
+        hand_out.close()
+        self._boxes[hand_out.user].hand_out = None
 
     # ------------------------------------------------------------ typing notices
     def _notify(self, sender: SipAddress, user: str, active: bool) -> None:

@@ -230,7 +230,8 @@ class Worker:
             case EditContact():
                 self.account(command.account).edit(command)
             case DeliverKept():
-                self._postman.registered(command.sip_user)
+                deliver = self._postman.registered if command.registered else self._postman.added
+                deliver(command.sip_user)
             case RowsChanged():
                 self._rows.changed(command)
 
@@ -472,14 +473,14 @@ class Worker:
         self._messages.count(message, Outcome.FAILED)
         self._messages.tell_failure(message, condition, text)
 
-    def _deliver_kept(self, user: str) -> None:
+    def _deliver_kept(self, user: str, registered: bool) -> None:
         """One worker hands out all that is kept for a user, so that nothing comes twice."""
-        keeper = keeper_of(user, self._settings.workers)
+        keeper, command = keeper_of(user, self._settings.workers), DeliverKept(user, registered)
         if keeper == self._number:
-            self._postman.registered(user)
+            self._handle(command)
             return
         try:
-            self._channels.send(keeper, encode(DeliverKept(user)))
+            self._channels.send(keeper, encode(command))
         except Overloaded as error:
             logger.error("what is kept for %s waits for the next REGISTER: %s", user, error.reason)
 
