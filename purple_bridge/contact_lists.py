@@ -21,7 +21,7 @@ from purple_bridge.db.account import Account as Row
 from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.presence_server import RESOURCE_LISTS, RLS_SERVICES, Replacement, StoredDocument
-from purple_bridge.destinations import Route, contacts_of, routes
+from purple_bridge.destinations import Route, contacts_of, name_for, routes
 from purple_bridge.errors import BadRequest, GatewayError
 from purple_bridge.ownership import account_digest, plugin_of
 
@@ -94,24 +94,26 @@ class ContactLists:
         """All IM contacts of the user, by account. Raises SQLAlchemyError, DatabaseUnavailable."""
         return self._contacts_of(self._rows(user))
 
-    def _contacts_of(self, accounts: Iterable[Row]) -> list[ContactOfUser]:
+    def _contacts_of(self, accounts: Sequence[Row]) -> list[ContactOfUser]:
         rows = {account_digest(row.protocol, row.ext_user).hex(): row for row in accounts}
         listed = contacts.load(self._engine, list(rows))
         pairs = [(rows[account], contact) for account, found in listed.items() for contact in found]
         owners = self._mapping.accounts_for_pairs({_pair(row, contact) for row, contact in pairs})
-        found = (self._contact(row, contact, owners[_pair(row, contact)]) for row, contact in pairs)
+        found = (self._contact(accounts, row, contact, owners[_pair(row, contact)]) for row, contact in pairs)
         return [contact for contact in found if contact is not None]
 
     def _rows(self, user: SipAddress) -> tuple[Row, ...]:
         return self._mapping.refresh([user.key])[user.key]
 
-    def _contact(self, row: Row, listed: ListedContact, owners: tuple[Row, ...]) -> ContactOfUser | None:
+    def _contact(
+        self, accounts: Sequence[Row], row: Row, listed: ListedContact, owners: tuple[Row, ...]
+    ) -> ContactOfUser | None:
         """A contact with a row is known by its SIP user, any other by its address at the gateway."""
         try:
             address = (
                 SipAddress.parse(f"sip:{owners[0].sip_user}")
                 if owners
-                else self._gateway.contact_uri(row.protocol, listed.contact)
+                else self._gateway.contact_uri(row.protocol, name_for(accounts, *_names(row), listed.contact))
             )
         except BadRequest:  # a name that cannot be written as an address cannot be reached from a phone either
             return None

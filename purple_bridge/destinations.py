@@ -34,19 +34,41 @@ def contacts_of(address: SipAddress, gateway: GatewayDomain, rows_of: RowsOf) ->
 
 
 def routes(accounts: Iterable[Row], contacts: Iterable[ImContact]) -> Iterator[Route]:
-    """The accounts on each contact's network; the same ext_prot in front of a kindred one."""
+    """The accounts on each contact's network; the same ext_prot in front of a kindred one.
+
+    ``accounts``: all of the user's, in the order of the rows.
+    """
     rows = list(accounts)
     for contact in contacts:
         same = [row for row in rows if row.protocol == contact.protocol]
         kindred = [row for row in rows if row not in same and _kindred(row, contact)]
+        full = _in_full(rows, contact)
         for row in same + kindred:
-            name = name_as_contact(plugin_of(row.protocol), row.ext_user, contact.name)
+            name = name_as_contact(plugin_of(row.protocol), row.ext_user, full)
             if name is not None and not _is_self(row, name):
                 yield row, ImContact(contact.protocol, name)
 
 
 def _kindred(row: Row, contact: ImContact) -> bool:
     return plugin_of(row.protocol) == plugin_of(contact.protocol)
+
+
+def _in_full(rows: Iterable[Row], contact: ImContact) -> str:
+    """With the server, where a name means nobody without: a nick alone is on that of the user's first IRC account."""
+    first = next((row for row in rows if _kindred(row, contact)), None)
+    return name_as_account(plugin_of(contact.protocol), first.ext_user, contact.name) if first else contact.name
+
+
+def name_for(accounts: Iterable[Row], protocol: str, ext_user: str, contact: str) -> str:
+    """The reverse: how the user with these ``accounts`` is told of a contact of one of them, so that ``routes`` finds
+    the contact again.
+
+    With its server where the nick alone would be somebody else.
+    """
+    plugin, known = plugin_of(protocol), ImContact(protocol, contact)
+    full = name_as_account(plugin, ext_user, contact)
+    same = normalize_im_name(plugin, full) == normalize_im_name(plugin, _in_full(accounts, known))
+    return contact if same else full
 
 
 def _is_self(row: Row, name: str) -> bool:

@@ -10,6 +10,7 @@ from purple_bridge.board import AccountBoard
 from purple_bridge.channels import Channels
 from purple_bridge.database_state import DatabaseBoard
 from purple_bridge.guesses import Guesses
+from purple_bridge.heard import Heard
 from purple_bridge.kept_users import KeptUsers
 from purple_bridge.live import LiveMemory
 from purple_bridge.rates import Buckets, size
@@ -28,6 +29,7 @@ class Shared:
     live: LiveMemory = field(default_factory=LiveMemory)
     rates: Buckets = field(default_factory=lambda: Buckets(mmap.mmap(-1, size())))
     guesses: Guesses = field(default_factory=lambda: Guesses(Buckets(mmap.mmap(-1, size()))))
+    heard: Heard = field(default_factory=Heard)
     relay_turns: Turns = field(default_factory=Turns)
 
     @classmethod

@@ -122,6 +122,21 @@ def test_a_contact_on_irc_has_the_row_of_its_nick_on_that_server(user: User) -> 
     assert [address for _, _, address in user.found()] == ["sip:frank@example.org", "sip:grace@irc.im.example.org"]
 
 
+def test_a_contact_on_a_second_irc_server_is_known_by_its_nick_and_server(user: User) -> None:
+    """The nick alone is on the first one, where it may be somebody else."""
+    other = (IRC, "alice@other.example")
+    user.map(ALICE.uri, CHAT)
+    user.map(ALICE.uri, other)
+    user.save(ListedContact("grace"), account=CHAT)
+    user.save(ListedContact("grace"), account=other)
+    addresses = ["sip:grace@irc.im.example.org", "sip:grace*other.example@irc.im.example.org"]
+    assert [address for _, _, address in user.found()] == addresses
+    assert [_route(user, address) for address in addresses] == [
+        ("alice@irc.example", ImContact(IRC, "grace")),
+        ("alice@other.example", ImContact(IRC, "grace")),
+    ]
+
+
 def test_all_accounts_of_the_user_and_of_no_other(user: User) -> None:
     user.map(ALICE.uri, WORK)
     user.map("sip:carol@example.org", (JABBER, "carol@xmpp.example"))

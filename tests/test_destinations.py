@@ -6,7 +6,7 @@ import pytest
 
 from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress
 from purple_bridge.db.account import Account
-from purple_bridge.destinations import contacts_of, routes
+from purple_bridge.destinations import contacts_of, name_for, routes
 from purple_bridge.errors import BadRequest
 
 GATEWAY = GatewayDomain("im.example.org")
@@ -20,6 +20,7 @@ XMPP = _row(1, "prpl-jabber", "alice@xmpp.example")
 GTALK = _row(2, "gtalk", "alice@gtalk.example")
 IRC = _row(3, "prpl-irc", "alice@irc.one.example")
 OTHER_IRC = _row(4, "prpl-irc", "Alice2@irc.two.example")
+THIRD_IRC = _row(7, "prpl-irc", "alice3@IRC.one.example")
 OTHER = _row(5, "prpl-novell", "alice")
 ROWS = {"alice@example.org": (XMPP, GTALK, IRC), "bob@example.org": (_row(6, "prpl-jabber", "bob@xmpp.example"),)}
 
@@ -89,7 +90,10 @@ CAROL = ImContact("prpl-irc", "carol")
         ([GTALK], [BOB], [(GTALK, BOB)]),
         # an IRC contact is a nick on the account's own server
         ([IRC], [CAROL], [(IRC, CAROL)]),
-        ([IRC, OTHER_IRC], [CAROL], [(IRC, CAROL), (OTHER_IRC, CAROL)]),
+        ([OTHER_IRC], [CAROL], [(OTHER_IRC, CAROL)]),
+        # ... and a nick alone on that of the first one: on the other it is somebody else
+        ([IRC, OTHER_IRC], [CAROL], [(IRC, CAROL)]),
+        ([IRC, OTHER_IRC, THIRD_IRC], [CAROL], [(IRC, CAROL), (THIRD_IRC, CAROL)]),
         ([IRC, OTHER_IRC], [ImContact("prpl-irc", "carol@IRC.two.example")], [(OTHER_IRC, CAROL)]),
         ([IRC], [ImContact("prpl-irc", "carol@irc.three.example")], []),
         # nobody writes to himself
@@ -109,3 +113,32 @@ def test_accounts_that_reach_a_contact(
     accounts: list[Account], contacts: list[ImContact], expected: list[tuple[Account, ImContact]]
 ) -> None:
     assert list(routes(iter(accounts), iter(contacts))) == expected
+
+
+ALL = [XMPP, GTALK, IRC, OTHER_IRC, THIRD_IRC, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("accounts", "row", "contact", "name"),
+    [
+        (ALL, GTALK, "bob@xmpp.example", "bob@xmpp.example"),
+        (ALL, OTHER, "bob", "bob"),
+        (ALL, IRC, "carol", "carol"),
+        (ALL, THIRD_IRC, "carol", "carol"),
+        (ALL, OTHER_IRC, "carol", "carol@irc.two.example"),
+        ([OTHER_IRC], OTHER_IRC, "carol", "carol"),
+        ([], OTHER_IRC, "carol", "carol@irc.two.example"),  # whoever has no account there
+    ],
+)
+def test_how_a_user_is_told_of_a_contact(accounts: list[Account], row: Account, contact: str, name: str) -> None:
+    assert name_for(accounts, row.protocol, row.ext_user, contact) == name
+
+
+@pytest.mark.parametrize("row", [IRC, OTHER_IRC, THIRD_IRC])
+def test_what_a_user_is_told_leads_back_to_the_server(row: Account) -> None:
+    uri = GATEWAY.contact_uri("prpl-irc", name_for(ALL, row.protocol, row.ext_user, "carol")).uri
+    found = list(routes(ALL, _contacts(uri)))
+    assert (row, CAROL) in found
+    assert {account.ext_user.lower().partition("@")[2] for account, _ in found} == {
+        row.ext_user.lower().partition("@")[2]
+    }

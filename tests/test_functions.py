@@ -34,13 +34,15 @@ from purple_bridge.commands import (
     Watch,
     decode,
 )
-from purple_bridge.db import presence_server, queue
+from purple_bridge.db import contacts, presence_server, queue
+from purple_bridge.db.contacts import ListedContact
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.db.scripts import kamailio_scripts, our_scripts
 from purple_bridge.errors import Overloaded
 from purple_bridge.functions import PurpleFunctions
 from purple_bridge.functions.request import MAX_NOT_UTF_8
+from purple_bridge.ownership import account_digest
 from purple_bridge.presence import Show
 from purple_bridge.queued import account_key, message_of
 from purple_bridge.settings import Settings
@@ -58,6 +60,10 @@ ROWS = [
     ("sip:dave@example.org", "dave@off.example", "prpl-jabber", "secret", '{"enabled": false}'),
     ("sip:dave@example.org", "dave@xmpp.example", "prpl-jabber", "secret", None),
     ("sip:erin@example.org", "erin@off.example", "prpl-jabber", "secret", '{"enabled": false}'),
+    ("sip:frank@example.org", "frank@home.example", "prpl-jabber", "secret", None),
+    ("sip:frank@example.org", "frank@work.example", "prpl-jabber", "secret", None),
+    ("sip:frank@example.org", "frank@irc.one.example", "prpl-irc", None, None),
+    ("sip:frank@example.org", "frank@irc.two.example", "prpl-irc", None, None),
 ]
 
 PIDF = """<?xml version="1.0" encoding="UTF-8"?>
@@ -153,6 +159,7 @@ class Gateway:
         self.ksr = Ksr()
         shared = Shared.make(settings.workers)
         self.channels, self.board, self.kept_users = shared.channels, shared.board, shared.kept_users
+        self.heard = shared.heard
         self.purple = PurpleFunctions(self.ksr, settings, shared)
         self.purple.open_database(5)
         self.board.set_ready(1, True)
@@ -340,6 +347,86 @@ def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gatew
     (command,) = gateway.commands
     assert isinstance(command, SendMessage)
     assert (command.protocol, command.ext_user) == ("gtalk", "alice@gtalk.example")
+
+
+# ---- which of several accounts
+
+FRANK = "sip:frank@example.org"
+AT_HOME, AT_WORK = ("prpl-jabber", "frank@home.example"), ("prpl-jabber", "frank@work.example")
+
+
+def _leaves_by(gateway: Gateway, body: str | bytes = "Hello", **values: str) -> list[str]:
+    """The account of each command."""
+    assert gateway.message(body, **{"fu": FRANK, "ru": BOB_XMPP, **values}) == 1
+    found = [command for command in gateway.commands if isinstance(command, SendMessage | Typing | Delivered)]
+    return [command.ext_user for command in found]
+
+
+def test_an_answer_leaves_by_the_account_to_which_the_contact_wrote_last(gateway: Gateway) -> None:
+    gateway.online("frank@home.example", "frank@work.example")
+    assert _leaves_by(gateway) == ["frank@home.example"]
+    for account in (AT_WORK, AT_HOME, AT_WORK):
+        gateway.heard.note("frank@example.org", *account, "bob@xmpp.example")
+        assert _leaves_by(gateway) == [account[1]]
+    gateway.heard.note("frank@example.org", *AT_HOME, "eve@xmpp.example")
+    assert _leaves_by(gateway, ru="sip:Bob*XMPP.example@xmpp.im.example.org") == ["frank@work.example"]
+
+
+def test_typing_and_receipts_leave_by_the_account_to_which_the_contact_wrote_last(gateway: Gateway) -> None:
+    gateway.online("frank@home.example", "frank@work.example")
+    gateway.heard.note("frank@example.org", *AT_WORK, "bob@xmpp.example")
+    typing = composing.build(active=True)
+    report = outgoing.imdn_message(FRANK, BOB_XMPP, "own", outgoing.message_id_of_ident("s-1"), "displayed", 1)
+    assert _leaves_by(gateway, typing, cT=composing.MEDIA_TYPE) == ["frank@work.example"]
+    assert _leaves_by(gateway, report[1], cT=report[0]) == ["frank@work.example"]
+    gateway.board.set_state(*AT_WORK, State.CONNECTING, Way.QUEUE)
+    assert _leaves_by(gateway, typing, cT=composing.MEDIA_TYPE) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "expires", "account"),
+    [
+        (Way.QUEUE, "60", "frank@work.example"),  # it is back soon
+        (Way.QUEUE, "0", "frank@home.example"),
+        (Way.CLOSED, "60", "frank@home.example"),
+    ],
+)
+def test_an_answer_waits_for_the_account_unless_that_is_of_no_use(
+    gateway: Gateway, way: Way, expires: str, account: str
+) -> None:
+    gateway.online("frank@home.example")
+    gateway.board.set_state(*AT_WORK, State.ERROR, way)
+    gateway.heard.note("frank@example.org", *AT_WORK, "bob@xmpp.example")
+    assert _leaves_by(gateway, Expires=expires) == [account]
+
+
+def test_before_the_contact_has_written_the_account_that_has_it_on_its_list(gateway: Gateway, directory: Path) -> None:
+    gateway.online("frank@home.example", "frank@work.example")
+    key = account_digest(*AT_WORK).hex()
+    engine = make_engine(f"sqlite:///{directory}/kamailio.db")
+    contacts.save(engine, key, [ListedContact("grace@xmpp.example")])
+    engine.dispose()
+    grace = "sip:grace*xmpp.example@xmpp.im.example.org"
+    assert _leaves_by(gateway, ru=grace) == ["frank@work.example"]
+    _sql(directory, "DELETE FROM purple_contact")
+    assert _leaves_by(gateway, ru=grace) == ["frank@work.example"], "no query for each message"
+    gateway.heard.note("frank@example.org", *AT_HOME, "grace@xmpp.example")
+    assert _leaves_by(gateway, ru=grace) == ["frank@home.example"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "account"),
+    [
+        ("sip:bob@irc.im.example.org", "frank@irc.one.example"),
+        ("sip:bob*irc.one.example@irc.im.example.org", "frank@irc.one.example"),
+        ("sip:bob*IRC.two.example@irc.im.example.org", "frank@irc.two.example"),
+    ],
+)
+def test_a_nick_goes_to_no_other_irc_server(gateway: Gateway, uri: str, account: str) -> None:
+    """Also while the account on its own is away: there it may be somebody else."""
+    for online in ((), ("frank@irc.one.example",), ("frank@irc.two.example",)):
+        gateway.online(*online, protocol="prpl-irc")
+        assert _leaves_by(gateway, ru=uri) == [account]
 
 
 def test_a_disabled_account_yields_to_another_one_of_its_network(gateway: Gateway) -> None:

@@ -6,13 +6,18 @@ import logging
 import time
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from purple_bridge import logs
 from purple_bridge.accepted import fingerprint
 from purple_bridge.addresses import ImContact, SipAddress
 from purple_bridge.board import State, Way
 from purple_bridge.bodies import content, incoming, outgoing
 from purple_bridge.commands import Delivered, SendMessage, Typing
+from purple_bridge.contact_lists import listed_route
 from purple_bridge.db.account import Account as Row
+from purple_bridge.db.mapping import DatabaseUnavailable
+from purple_bridge.db.words import in_words
 from purple_bridge.destinations import Route
 from purple_bridge.errors import NoAccount, NoContact, NotOnline, Overloaded
 from purple_bridge.functions.accounts import Accounts, protected_routes
@@ -57,7 +62,7 @@ class Messages:
     ) -> None:
         self._request, self._live, self._process = request, live, process
         self._accounts, self._workers, self._limits = accounts, workers, limits
-        self._board, self._accepted = shared.board, shared.accepted
+        self._board, self._accepted, self._heard = shared.board, shared.accepted, shared.heard
         self._ways: dict[tuple[str, str], _Ways] = {}
 
     def send(self) -> None:
@@ -95,9 +100,23 @@ class Messages:
         if self._live.now.gateway.contact_of(target) is None:
             rows.append(self._accounts.rows(target))
         found = protected_routes(rows[0], target, contacts)
-        enabled = [route for route in found if route[0].enabled]
+        enabled = self._by_list([route for route in found if route[0].enabled])
         self._ways[known] = ways = _Ways(writer, target, tuple(rows), contacts, found, enabled)
         return ways
+
+    def _by_list(self, routes: list[Route]) -> list[Route]:
+        """Of several accounts that the contact may know, one that has it on its list comes first, as for presence."""
+        same = [route for route in routes if route[1] == routes[0][1]]
+        if len(same) < 2:
+            return routes
+        try:
+            self._process.ask_database(writing=False)
+            first = listed_route(self._process.engine, same)
+        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            words = in_words(error) if isinstance(error, SQLAlchemyError) else error.reason
+            logger.warning("which account has %s on its list: %s", routes[0][1].name, words)
+            return routes
+        return [first, *(route for route in routes if route is not first)]
 
     # ------------------------------------------------------------ once, however often it comes
     def _take(self, ways: _Ways) -> None:
@@ -128,13 +147,13 @@ class Messages:
         if isinstance(said, incoming.Text):
             self._send_text(said, ways, headers, mark)
         else:
-            self._tell(said, ways.enabled)
+            self._tell(said, ways)
 
     # ------------------------------------------------------------ a text
     def _send_text(self, said: incoming.Text, ways: _Ways, headers: MessageHeaders, mark: bytes) -> None:
         settings = self._live.now
         seconds = min(expires_of(headers.expires, settings.queue_ttl), settings.queue_ttl)
-        account, contact, way = self._best(ways.enabled, may_wait=seconds > 0)
+        account, contact, way = self._best(ways, may_wait=seconds > 0)
         if settings.account_rate:
             key = f"account {account.protocol} {account.ext_user}"
             self._limits.take("account_out", key, settings.account_rate)
@@ -160,19 +179,30 @@ class Messages:
         )
         self._accept(account, message, ways)
 
-    def _best(self, routes: list[Route], may_wait: bool) -> tuple[Row, ImContact, Way]:
-        """The first way that is open now, else the first on which the message can wait. Raises NotOnline."""
-        account, contact = routes[0]
-        if (way := self._board.way(account.protocol, account.ext_user)) is Way.DIRECT:
+    def _best(self, ways: _Ways, may_wait: bool) -> tuple[Row, ImContact, Way]:
+        """The way by which the contact wrote last, if the message can leave or wait there; else the first that is open
+        now, else the first on which it can wait. Raises NotOnline."""
+        last = self._last_heard(ways)
+        account, contact = last or ways.enabled[0]
+        way = self._board.way(account.protocol, account.ext_user)
+        if way is Way.DIRECT or (last and way is Way.QUEUE and may_wait):
             return account, contact, way
-        ways = [(account, contact, self._board.way(account.protocol, account.ext_user)) for account, contact in routes]
+        open_ways = [(*route, self._board.way(route[0].protocol, route[0].ext_user)) for route in ways.enabled]
         for wanted in (Way.DIRECT, Way.QUEUE) if may_wait else (Way.DIRECT,):
-            for account, contact, way in ways:
+            for account, contact, way in open_ways:
                 if way is wanted:
                     return account, contact, way
-        account = routes[0][0]
+        account = ways.enabled[0][0]
         state = self._board.state(account.protocol, account.ext_user)
         raise NotOnline(f"Your account {account.ext_user} is {_in_words(state)}")
+
+    def _last_heard(self, ways: _Ways) -> Route | None:
+        """Of several accounts the one to which the contact wrote last; None: to none of them."""
+        if len(ways.enabled) < 2:
+            return None
+        user = ways.sender.key
+        times = [self._heard.when(user, row.protocol, row.ext_user, contact.name) for row, contact in ways.enabled]
+        return ways.enabled[times.index(max(times))] if any(times) else None
 
     def _accept(self, account: Row, message: SendMessage, ways: _Ways) -> None:
         if message.stored:
@@ -195,9 +225,10 @@ class Messages:
             self._workers.request_reload(account)
 
     # ------------------------------------------------------------ a notice
-    def _tell(self, said: incoming.Typing | incoming.Receipt, routes: list[Route]) -> None:
-        """A notice is of use now or not at all, so it never waits."""
-        for account, contact in routes:
+    def _tell(self, said: incoming.Typing | incoming.Receipt, ways: _Ways) -> None:
+        """A notice is of use now or not at all, so it never waits; and nowhere but where the contact wrote last."""
+        last = self._last_heard(ways)
+        for account, contact in [last] if last else ways.enabled:
             if self._board.way(account.protocol, account.ext_user) is not Way.DIRECT:
                 continue
             target = (account.protocol, account.ext_user, contact.name)

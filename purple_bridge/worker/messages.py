@@ -20,6 +20,7 @@ from purple_bridge.addresses import SipAddress, normalize_im_name
 from purple_bridge.bodies import cpim, imdn, markup, outgoing
 from purple_bridge.bodies.content import MAX_BODY
 from purple_bridge.commands import Delivered, SendMessage, Typing, decode_message, encode
+from purple_bridge.heard import Heard
 from purple_bridge.libpurple.c import PURPLE_MESSAGE_RECV
 from purple_bridge.libpurple.events import ReceivedMessage
 from purple_bridge.libpurple.text import escape
@@ -65,10 +66,16 @@ class Messages:
     """``with_address(account, name, done)``: calls ``done`` with the contact's SIP address, in the order of calls."""
 
     def __init__(
-        self, settings: Settings, postman: Postman, with_address: WithAddress, meter: Meter | None = None
+        self,
+        settings: Settings,
+        postman: Postman,
+        with_address: WithAddress,
+        meter: Meter | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.settings, self._postman, self._with_address = settings, postman, with_address
         self._meter = meter or Meter.detached()
+        self._heard = heard or Heard()
         self._loops = LoopBreaker(settings.loop_limit)
         self._rates = Buckets(bytearray(size()))
         self._told: dict[tuple[str, str], float] = {}
@@ -242,6 +249,8 @@ class Messages:
             return self._turn_away(account, message, "length")
         if message.recipient:
             text = OWN_MARK + text
+        else:
+            self._note(account, message.sender)
         origin = Origin(account, message.sender, message.ident) if message.wants_error else None
         for user in account.sip_users:
             letter = self._letter(account, sender, user, text, message, origin)
@@ -286,8 +295,14 @@ class Messages:
             stanza=message.ident,
         )
 
-    def say(self, account: OwnedAccount, sender: SipAddress, text: str) -> None:
-        """The gateway's own words to the account's users, in a contact's name."""
+    def _note(self, account: OwnedAccount, contact: str) -> None:
+        """What the users answer leaves by this account."""
+        for user in account.sip_users:
+            self._heard.note(user, account.protocol, account.ext_user, account.contact_key(contact))
+
+    def say(self, account: OwnedAccount, contact: str, sender: SipAddress, text: str) -> None:
+        """The gateway's own words to the account's users, in a contact's name, whose address is ``sender``."""
+        self._note(account, contact)
         content_type, body = outgoing.text_body(text)
         for user in account.sip_users:
             self._post(Letter(sender, user, body, content_type, keep=True, account=account.label))

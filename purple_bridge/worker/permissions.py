@@ -132,7 +132,7 @@ class Permissions:
                 return
             self._remember(key)
             words = f"{clean_display(contact)} asks to see when you are online. Answer yes or no."
-            self._messages.say(account, question.address, words)
+            self._messages.say(account, contact, question.address, words)
 
     def _in_the_last_hour(self, account: OwnedAccount) -> int:
         since, names = time.time() - 3600.0, (account.protocol, account.ext_user)

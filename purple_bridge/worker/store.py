@@ -50,6 +50,7 @@ ERASE_AT_ONCE = 200  # or until there are so many: more in one transaction would
 PAGE = 500  # rows of the message queue read at once
 
 T = TypeVar("T")
+Owners = tuple[tuple[Account, ...], tuple[tuple[Account, ...], ...]]
 
 
 class Store:
@@ -85,8 +86,20 @@ class Store:
     def cached_owners(self, protocol: str, name: str) -> tuple[Account, ...] | None:
         return self._mapping.cached_owners_of(protocol, name)
 
-    def owners(self, protocol: str, name: str, done: Callable[[tuple[Account, ...] | None], None]) -> None:
-        self._run(lambda: self._mapping.owners_of(protocol, name), done)
+    def cached_accounts(self, sip_keys: tuple[str, ...]) -> tuple[tuple[Account, ...], ...] | None:
+        """Of each of these users; None: it is not known of all of them."""
+        found = [accounts for key in sip_keys if (accounts := self._mapping.cached_accounts_of(key)) is not None]
+        return tuple(found) if len(found) == len(sip_keys) else None
+
+    def owners(
+        self, protocol: str, name: str, sip_keys: tuple[str, ...], done: Callable[[Owners | None], None]
+    ) -> None:
+        """The rows of a contact, and the accounts of each of these users."""
+
+        def read() -> Owners:
+            return self._mapping.owners_of(protocol, name), tuple(map(self._mapping.accounts_of, sip_keys))
+
+        self._run(read, done)
 
     def keys_signature(self) -> Signature | None:
         """Of the file of the keys: another one says that rows may be readable which were not. No query."""

@@ -40,6 +40,7 @@ from purple_bridge.db.account import is_enabled
 from purple_bridge.db.mapping import Account as Row
 from purple_bridge.db.passwords import Passwords
 from purple_bridge.db.presence import WantedPresence
+from purple_bridge.destinations import name_for
 from purple_bridge.errors import BadRequest, Overloaded
 from purple_bridge.kept_users import keeper_of
 from purple_bridge.libpurple import glib
@@ -76,8 +77,8 @@ from purple_bridge.worker.rows import Rows
 from purple_bridge.worker.rpc import RpcClient
 from purple_bridge.worker.sending import Sending
 from purple_bridge.worker.sip_out import SipSender
+from purple_bridge.worker.store import Owners, Store
 from purple_bridge.worker.store import Published as Document
-from purple_bridge.worker.store import Store
 from purple_bridge.worker.uac import UserAgentClient
 from purple_bridge.worker.wanted import ALWAYS, Publication, Wanted
 from purple_bridge.worker.watches import Watches
@@ -108,11 +109,11 @@ class Worker:
         self._live = LiveSettings(settings, shared.live, self._settings_changed)
         self._follower = Follower(settings, shared.live)
         self._channels, self._board, self._kept_users = shared.channels, shared.board, shared.kept_users
-        self._database = shared.database
+        self._database, self._heard = shared.database, shared.heard
         self._clock = Clock()
         self._accounts: dict[bytes, OwnedAccount] = {}
         self._of_purple: dict[int, OwnedAccount] = {}
-        self._waiting: dict[tuple[str, str], list[Callable[[SipAddress], None]]] = {}
+        self._waiting: dict[tuple[str, str, tuple[str, ...]], list[Callable[[SipAddress], None]]] = {}
         self._to_pump: set[OwnedAccount] = set()  # with messages or room, by what is being handled
         self._draining = False
         self._to_sweep: list[bytes] = []  # accounts whose turn comes within this second
@@ -144,7 +145,7 @@ class Worker:
         client = UserAgentClient(self._to_kamailio, settings.workers)
         shelf = Shelf(self._store, self._kept_users)
         self._postman = Postman(client, shelf, self._undeliverable, self._deliver_kept, self._no_cpim, self._meter)
-        self._messages = Messages(settings, self._postman, self._with_address, self._meter)
+        self._messages = Messages(settings, self._postman, self._with_address, self._meter, self._heard)
         self._permissions = Permissions(settings.authorize, client, self._store, self._messages, self._with_address)
         self._backlog = Backlog(self._store, settings.queue == "always", self._rows.owns, self.all, self._expired)
         commands = {
@@ -589,35 +590,43 @@ class Worker:
         """Call ``done`` with the contact's SIP address: in the order of the calls, also when the database is asked."""
         key = account.contact_key(name)
         owner = name_as_account(account.plugin, account.ext_user, key)
-        pair = (account.protocol, owner)
-        if pair in self._waiting:
-            self._waiting[pair].append(done)
+        # what means nobody without the server may have to name it, by what other accounts the users have
+        users = () if owner == key else account.sip_users
+        asked = (account.protocol, owner, users)
+        if asked in self._waiting:
+            self._waiting[asked].append(done)
             return
-        rows = self._store.cached_owners(*pair)
-        if rows is not None:
-            self._tell_address(account.protocol, key, rows, [done])
+        rows, accounts = self._store.cached_owners(account.protocol, owner), self._store.cached_accounts(users)
+        if rows is not None and accounts is not None:
+            self._tell_address(account, key, (rows, accounts), [done])
             return
-        self._waiting[pair] = [done]
-        self._store.owners(*pair, lambda found: self._resolved(pair, key, found))
-
-    def _resolved(self, pair: tuple[str, str], key: str, rows: tuple[Row, ...] | None) -> None:
-        self._tell_address(pair[0], key, rows or (), self._waiting.pop(pair))
+        self._waiting[asked] = [done]
+        self._store.owners(*asked, lambda found: self._tell_address(account, key, found, self._waiting.pop(asked)))
 
     def _tell_address(
-        self, protocol: str, key: str, rows: tuple[Row, ...], waiting: list[Callable[[SipAddress], None]]
+        self, account: OwnedAccount, key: str, owners: Owners | None, waiting: list[Callable[[SipAddress], None]]
     ) -> None:
         """A server may name a contact as no address can be: then nobody hears of him."""
         try:
-            address = self._address(protocol, key, rows)
+            address = self._address(account, key, *(owners or ((), ())))
         except BadRequest as error:
-            logger.debug("a contact on %s is left out: %s", protocol, error)
+            logger.debug("a contact on %s is left out: %s", account.protocol, error)
             return
         for done in waiting:
             done(address)
 
-    def _address(self, protocol: str, key: str, rows: tuple[Row, ...]) -> SipAddress:
-        """A contact with a row is known by its SIP user, any other by its address at the gateway."""
-        return address_of(rows[0].sip_user) if rows else self._settings.gateway.contact_uri(protocol, key)
+    def _address(
+        self, account: OwnedAccount, key: str, rows: tuple[Row, ...], accounts: tuple[tuple[Row, ...], ...]
+    ) -> SipAddress:
+        """A contact with a row is known by its SIP user, any other by its address at the gateway.
+
+        One address for all users of the account: if one of them has to be told the server, all of them are.
+        """
+        if rows:
+            return address_of(rows[0].sip_user)
+        names = (name_for(of_user, account.protocol, account.ext_user, key) for of_user in accounts)
+        name = next((name for name in names if name != key), key)
+        return self._settings.gateway.contact_uri(account.protocol, name)
 
     # ------------------------------------------------------------ purplectl
     def _reconnect(self, request: dict[str, Any]) -> dict[str, Any]:
