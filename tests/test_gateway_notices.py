@@ -311,6 +311,17 @@ def test_an_xmpp_user_who_bounces_the_error(talk: Talk) -> None:
     assert len(talk.bob.errors) == 1
 
 
+def test_a_headline_comes_as_any_text_and_its_failure_is_no_error(talk: Talk) -> None:
+    """RFC 6121 §5.2.2"""
+    talk.phone.answer = DECLINE
+    talk.bob.send(talk.to_alice, "no service tonight", type="headline")
+    message = talk.phone.wait_message()
+    assert (message.text, message.from_uri, message.answered) == ("no service tonight", talk.to_bob, DECLINE[0])
+    talk.hear_from_bob()
+    talk.hear_from_alice()
+    assert talk.bob.errors == []
+
+
 def test_two_irc_users_of_the_gateway_whose_phones_refuse_everything(gateway: Gateway, ngircd: Ngircd) -> None:
     (first, one), (second, two) = _irc_phone(gateway, ngircd), _irc_phone(gateway, ngircd)
     one.answer = two.answer = DECLINE

@@ -224,6 +224,21 @@ def test_the_body_without_a_language_comes_first(prosody: Prosody) -> None:
     assert [(message["text"], message["language"]) for message in messages] == [("plain", "en"), ("deutsch", "de")]
 
 
+def test_a_headline_is_a_message_that_nobody_is_to_be_told_of(prosody: Prosody) -> None:
+    """RFC 6121 §5.2.2; what a pubsub node says is no text for people, whatever its type."""
+    stanzas = [
+        "<message to='{to}' type='headline' id='h-1'><subject>Tonight</subject><body>no &lt;service&gt;</body>"
+        "<request xmlns='urn:xmpp:receipts'/></message>",
+        "<message to='{to}' type='headline'><body>an event</body>"
+        "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='x'/></event></message>",
+        "<message to='{to}' type='headline'><subject>only a subject</subject></message>",
+    ]
+    (message,) = run_in_child(received, prosody.port, *new_users(prosody, 2), stanzas)
+    assert (message["text"], message["subject"], message["ident"]) == ("no <service>", "Tonight", "h-1")
+    assert (message["html"], message["flags"]) == ("no &lt;service&gt;", c.PURPLE_MESSAGE_RECV)
+    assert (message["wants_receipt"], message["wants_error"]) == (False, False)
+
+
 def test_xhtml_and_the_text_are_both_told(prosody: Prosody) -> None:
     stanza = (
         "<message to='{to}'><body>*bold*</body><html xmlns='http://jabber.org/protocol/xhtml-im'>"

@@ -27,10 +27,10 @@ class ReceivedMessage:
 
     ``text``: the exact plain text where the network carries one, None: only ``html`` is known. ``ident``: the
     sender's own id of the message, "" if none. ``wants_receipt``: the sender asks for ``Account.send_receipt``
-    (XEP-0184). ``wants_error``: False for copies and automatic replies, which nobody is to be told of (RFC 2812
-    §3.3.2: programs that answer each other never end). ``recipient``: not "" for a message that the account's user
-    wrote in another client, to this contact (XEP-0280; ``flags`` have PURPLE_MESSAGE_REMOTE_SEND). ``language``:
-    RFC 5646 tag, "" if not told.
+    (XEP-0184). ``wants_error``: False for copies, announcements and automatic replies, of which nobody is to be told
+    (RFC 2812 §3.3.2: programs that answer each other never end). ``recipient``: not "" for a message that the
+    account's user wrote in another client, to this contact (XEP-0280; ``flags`` have PURPLE_MESSAGE_REMOTE_SEND).
+    ``language``: RFC 5646 tag, "" if not told.
     """
 
     sender: str

@@ -137,7 +137,7 @@ class Requests:
         self._events.notified(None, _joined((title, primary, secondary)))
 
     def _formatted(self, title: bytes, primary: bytes, secondary: bytes, _text: bytes) -> None:
-        """The text may be one that a person wrote (an XMPP headline), and this goes to the log."""
+        """The text may be one that a person wrote, and this goes to the log."""
         self._events.notified(None, _joined((title, primary, secondary)))
 
 

@@ -298,10 +298,19 @@ class Xmpp(Protocol):
         if event:
             avatar_urls.forget_urls(event)
         self._incoming = messages.read(node)
+        if kind == b"headline" and self._incoming.text and not event:
+            self._announced(account, self._incoming)
+            return 1
         if self._incoming.text is not None:
             self._remember_peer(account, self._incoming)
         self._noticed(account, self._incoming)
         return 0
+
+    def _announced(self, account: Account, stanza: Message) -> None:
+        """RFC 6121 §5.2.2: an alert to which no reply is expected; libpurple would open a window."""
+        flags = c.PURPLE_MESSAGE_RECV | (c.PURPLE_MESSAGE_DELAYED if stanza.sent_at else 0)
+        message = received(stanza, escape(stanza.text or ""), flags)
+        self._events.message_received(account, replace(message, wants_receipt=False, wants_error=False))
 
     def _remember_peer(self, account: Account, message: Message) -> None:
         peers = self._peers.setdefault(account.pointer, {})
