@@ -5,11 +5,14 @@ Conditions have the names of RFC 6120 §8.3.3 on every IM network.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from types import MappingProxyType
 
 MAX_WORDS = 200
-"""Characters of a network's or phone's own text that are passed on."""
+"""Characters of a network's or phone's own text that are passed on, with the new address in it."""
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>]+")
 
 
 def sip_status(condition: str, *, full_jid: bool = False) -> int:
@@ -29,24 +32,52 @@ def condition_of(status: int) -> str:
 def in_words(condition: str, text: str = "") -> str:
     """Why an IM network did not take a message, as a clause for a person, after "not delivered: ".
 
-    ``text``: the network's own; added in parentheses, on one line, if it says more than the condition.
+    ``text``: the network's own; added in parentheses, on one line, if it says more than the condition. Where it ends in
+    the ``new_address`` of a contact that has moved, the words name that.
     """
     words = _CONDITION_WORDS.get(condition, _CONDITION_WORDS["undefined-condition"])
-    return _with(words, text, condition)
+    own, address = _parted(text) if condition in _MOVED_WORDS else (text, "")
+    if address:
+        words = f"{_MOVED_WORDS[condition]}: {address}"
+    return _with(words, own, condition, MAX_WORDS - len(address))
 
 
 def sip_in_words(status: int, reason: str) -> str:
     """Why a SIP phone did not take a message, as a clause for a person, after "not delivered: ".
 
-    ``reason``: the reason phrase; added in parentheses, on one line, if it is not the usual one (RFC 3261 §21).
+    ``reason``: the reason phrase; added in parentheses, on one line, if it is not the usual one (RFC 3261 §21). Where
+    that of a 3xx ends in the ``new_address``, the words name it.
     """
     words = _STATUS_WORDS.get(status) or _CLASS_WORDS.get(status // 100, "it failed")
-    return _with(words, reason, _USUAL_REASON.get(status, ""))
+    own, address = _parted(reason) if status // 100 == 3 else (reason, "")
+    if address:
+        words = f"{words}: {address}"
+    return _with(words, own, _USUAL_REASON.get(status, ""), MAX_WORDS - len(address))
 
 
-def _with(words: str, text: str, known: str) -> str:
-    """The text is left out if nothing but the words or what is known anyway (``known``) is in it."""
-    line = _one_line(text)
+def new_address(text: str) -> str:
+    """The URI in angle brackets at the end of what a network or phone says of somebody who has moved, "" if none.
+
+    XMPP has it in the condition (RFC 6120 §8.3.3.5, §8.3.3.14), SIP in Contact (RFC 3261 §8.1.3.4); here it is behind
+    the text. Visible, and short enough for words.
+    """
+    return _parted(text)[1]
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """The text without the new address, and that."""
+    before, bracket, rest = text.rstrip().rpartition("<")
+    address = rest.removesuffix(">")
+    is_one = bracket and rest.endswith(">") and len(address) <= MAX_WORDS and _URI.fullmatch(address)
+    return (before, address) if is_one and _one_line(address) == address else (text, "")
+
+
+def _with(words: str, text: str, known: str, room: int) -> str:
+    """The text is left out if nothing but the words or what is known anyway (``known``) is in it.
+
+    ``room``: its characters, at most.
+    """
+    line = _one_line(text)[:room].strip()
     plain = _letters(line)
     if not plain or plain == _letters(known) or plain in _letters(words):
         return words
@@ -145,6 +176,8 @@ _CONDITION_WORDS = MappingProxyType(
         "unexpected-request": "the network did not expect this message now",
     }
 )
+
+_MOVED_WORDS = {"gone": "has moved to another address", "redirect": _CONDITION_WORDS["redirect"]}
 
 _NOT_REACHABLE = "is not reachable"
 _NO_USER = "no such user"

@@ -240,6 +240,26 @@ def test_who_is_blocked_is_told(talk: Talk) -> None:
     assert [message.body for message in talk.bob.messages] == ["blocked"]
 
 
+def _moved(user: XmppUser, message: XmppMessage, condition: str, address: str, text: str) -> None:
+    """RFC 6120 §8.3.3.5, §8.3.3.14"""
+    names = f"<{condition} xmlns='{STANZAS[1:-1]}'>{address}</{condition}><text xmlns='{STANZAS[1:-1]}'>{text}</text>"
+    error = f"<error type='cancel'>{names}</error>"
+    user.send_xml(f"<message to='{message.from_jid}' type='error' id='{message.id}'>{error}</message>")
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("gone", "has moved to another address: xmpp:bob@new.example (Bye)"),
+        ("redirect", "can be reached at another address now: xmpp:bob@new.example (Bye)"),
+    ],
+)
+def test_the_new_address_of_a_contact_is_told(talk: Talk, condition: str, words: str) -> None:
+    assert talk.phone.message(talk.to_bob, "hello?").status == 202
+    _moved(talk.bob, talk.bob.wait_message(), condition, "xmpp:bob@new.example", "Bye")
+    assert talk.phone.wait_message().text.endswith(f" was not delivered: {words}")
+
+
 # ---- what did not arrive: the IM user is told
 
 
@@ -309,6 +329,23 @@ def test_an_xmpp_user_who_bounces_the_error(talk: Talk) -> None:
     talk.hear_from_alice()
     assert [message.text for message in talk.phone.messages] == ["hello", "and now this"]
     assert len(talk.bob.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "condition", "words"),
+    [
+        ((301, "Moved Permanently"), "gone", "has moved to another address: sip:alice@new.example"),
+        ((302, "Moved Temporarily"), "redirect", "can be reached at another address now: sip:alice@new.example"),
+    ],
+)
+def test_the_new_address_of_a_phone_is_told(talk: Talk, answer: tuple[int, str], condition: str, words: str) -> None:
+    """RFC 7247 §7, RFC 3261 §21.3"""
+    talk.phone.answer, talk.phone.answer_headers = answer, {"Contact": "<sip:alice@new.example>;expires=60"}
+    talk.bob.send_xml(f"<message to='{talk.to_alice}' type='chat' id='b-1'><body>hello</body></message>")
+    error = ET.fromstring(talk.bob.wait_error().xml).find("{*}error")
+    assert error is not None
+    assert error.findtext(f"{STANZAS}{condition}") == "sip:alice@new.example"
+    assert error.findtext(f"{STANZAS}text") == words
 
 
 def test_a_headline_comes_as_any_text_and_its_failure_is_no_error(talk: Talk) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from purple_bridge.im_errors import CONDITIONS, MAX_WORDS, condition_of, in_words, sip_in_words, sip_status
+from purple_bridge.im_errors import CONDITIONS, MAX_WORDS, condition_of, in_words, new_address, sip_in_words, sip_status
 
 # condition, SIP status for a full JID, for a bare JID
 TO_SIP = [
@@ -106,6 +106,12 @@ def test_every_condition_has_words(condition: str) -> None:
         ("gone", " two\r\nlines\t \x00\x1b[31m ", "can no longer be reached at this address (two lines [31m)"),
         ("gone", "x" * 1000, f"can no longer be reached at this address ({'x' * MAX_WORDS})"),
         ("gone", " \n\u202e...", "can no longer be reached at this address"),
+        ("gone", "<xmpp:bob@new.example>", "has moved to another address: xmpp:bob@new.example"),
+        ("gone", "Bye <xmpp:bob@new.example>", "has moved to another address: xmpp:bob@new.example (Bye)"),
+        ("redirect", "<xmpp:b@new>", "can be reached at another address now: xmpp:b@new"),
+        ("redirect", "<b@new>", "can be reached at another address now (<b@new>)"),
+        ("redirect", "<xmpp:b\u202e@new>", "can be reached at another address now (<xmpp:b@new>)"),
+        ("forbidden", "<xmpp:b@new>", "blocked you or does not accept messages from you (<xmpp:b@new>)"),
     ],
     ids=ascii,
 )
@@ -130,6 +136,11 @@ def test_words_for_conditions(condition: str, text: str, words: str) -> None:
         (513, "Message Too Large", "it is too long for the phone"),
         (603, "Decline", "the phone refused it"),
         (399, "", "can be reached at another address now"),
+        (301, "Moved Permanently <sip:a@new>", "has moved to another address: sip:a@new"),
+        (302, "Moved Temporarily <sip:a@new;x=y>", "can be reached at another address now: sip:a@new;x=y"),
+        (302, "Away <sip:a@new>", "can be reached at another address now: sip:a@new (Away)"),
+        (302, "a < b > c", "can be reached at another address now (a < b > c)"),
+        (404, "Try <sip:a@new>", "no such user (Try <sip:a@new>)"),
         (499, "Odd", "the phone refused it (Odd)"),
         (599, "", "the phone or its server had an error"),
         (699, "", "the phone refused it"),
@@ -140,8 +151,35 @@ def test_words_for_statuses(status: int, reason: str, words: str) -> None:
     assert sip_in_words(status, reason) == words
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ""),
+        ("Bye", ""),
+        ("<xmpp:b@new>", "xmpp:b@new"),
+        ("Bye <xmpp:b@new> \n", "xmpp:b@new"),
+        ("<sip:old@x> <sip:b@new>", "sip:b@new"),
+        ("<sip:b@new> Bye", ""),
+        ("<sip:b@new", ""),
+        ("sip:b@new>", ""),
+        ("<sip:b @new>", ""),
+        ("<b@new>", ""),
+        ("<sip:b\u200b@new>", ""),
+        (f"<sip:{'b' * (MAX_WORDS - 4)}>", f"sip:{'b' * (MAX_WORDS - 4)}"),
+        (f"<sip:{'b' * MAX_WORDS}>", ""),
+    ],
+    ids=ascii,
+)
+def test_the_new_address(text: str, address: str) -> None:
+    assert new_address(text) == address
+
+
 @settings(deadline=None)
-@given(st.sampled_from([*sorted(CONDITIONS), "?"]), st.integers(0, 999), st.text())
+@given(
+    st.sampled_from([*sorted(CONDITIONS), "?"]),
+    st.integers(0, 999),
+    st.text() | st.builds("{} <sip:{}>".format, st.text(), st.text("ab@. <>\u202e", max_size=MAX_WORDS)),
+)
 def test_words_are_one_short_line(condition: str, status: int, text: str) -> None:
     for words in (in_words(condition, text), sip_in_words(status, text)):
         assert words.splitlines() == [words]

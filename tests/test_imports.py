@@ -98,7 +98,7 @@ MAY_IMPORT = {
     "worker.clock": (),
     "worker.database_watch": ("database_state", "db", "errors"),
     "worker.parameters": (),
-    "worker.uac": ("libpurple", "sip_headers", "tokens"),
+    "worker.uac": ("errors", "libpurple", "sip_headers", "tokens"),
     "worker.sip_watch": ("addresses", "errors", "libpurple", "sip_headers", "worker.uac"),
 }
 

@@ -490,6 +490,10 @@ def test_errors_are_told_with_their_condition(prosody: Prosody) -> None:
         head % "purple1a2b" + f"<body>x</body><error type='cancel'>{condition}</error></message>",
         head % "other" + f"<body>x</body><error type='cancel'>{condition}</error></message>",
         "<message to='{to}' type='error'><body>no id, no error</body></message>",
+        head % "p5" + f"<error type='cancel'><gone xmlns='{STANZAS}'>xmpp:cow@new.example</gone></error></message>",
+        head % "p6" + f"<error type='modify'><redirect xmlns='{STANZAS}'> xmpp:cow@new.example\n</redirect>"
+        f"<text xmlns='{STANZAS}'>for today</text></error></message>",
+        head % "p7" + f"<error type='cancel'><gone xmlns='{STANZAS}'/></error></message>",
     ]
     failed, notices, texts = run_in_child(failures, prosody.port, purple, other, stanzas)
     (ident, who, name, _text), *rest = failed
@@ -498,18 +502,21 @@ def test_errors_are_told_with_their_condition(prosody: Prosody) -> None:
         ["p2", f"{other}@localhost", "item-not-found", "No such <cow>"],
         ["p3", f"{other}@localhost", "undefined-condition", ""],
         ["p4", f"{other}@localhost", "resource-constraint", ""],
+        ["p5", f"{other}@localhost", "gone", "<xmpp:cow@new.example>"],
+        ["p6", f"{other}@localhost", "redirect", "for today <xmpp:cow@new.example>"],
+        ["p7", f"{other}@localhost", "gone", ""],
     ]
     assert notices == []
     assert texts == ["the end"]
 
 
-def bounced(port: int, purple: str, other: str, conditions: list[str], text: str) -> list[Any]:
+def bounced(port: int, purple: str, other: str, conditions: list[str], text: str, address: str) -> list[Any]:
     recorder, (account,) = signed_on(port, purple)
     with Listener(other, port) as user:
         user.send_xml(f"<message to='{_bare(purple)}' type='chat' id='their-1'><body>for a phone</body></message>")
         message = run_until(lambda: recorder.messages, "the message")[0][1]
         for condition in conditions:
-            assert account.send_error(message.sender, message.ident, condition, text)
+            assert account.send_error(message.sender, message.ident, condition, text, address)
         _send(account, _bare(other), "the end", ident="p1")
         run_until(lambda: recorder.acknowledged, "the acknowledgement")
         run_until(lambda: len(user.errors) == len(conditions), "every error")
@@ -519,15 +526,18 @@ def bounced(port: int, purple: str, other: str, conditions: list[str], text: str
 def _error(stanza: ET.Element) -> list[Any]:
     (error,) = [child for child in stanza if child.tag.endswith("}error")]
     names = [child.tag for child in error]
-    return [stanza.get("id"), error.get("type"), names[0], error.findtext(f"{{{STANZAS}}}text")]
+    return [stanza.get("id"), error.get("type"), names[0], error[0].text, error.findtext(f"{{{STANZAS}}}text")]
 
 
 def test_an_error_is_sent_with_its_type(prosody: Prosody) -> None:
     conditions = [*sorted(CANCELLING), *sorted(ERROR_TYPES), "cow-is-ill"]
-    seen = run_in_child(bounced, prosody.port, *new_users(prosody, 2), conditions, "no <phone> took\x07 it 🐄")
+    text, address = "no <phone> took\a it 🐄", "sip:a&b@new.example"
+    seen = run_in_child(bounced, prosody.port, *new_users(prosody, 2), conditions, text, address)
     expected = [*conditions[:-1], "undefined-condition"]
+    moved = dict.fromkeys(("gone", "redirect"), address)  # RFC 6120 §8.3.3.5, §8.3.3.14
+    shown = text.replace("\a", "\ufffd")
     assert seen == [
-        ["their-1", ERROR_TYPES.get(name, "cancel"), f"{{{STANZAS}}}{name}", "no <phone> took\ufffd it 🐄"]
+        ["their-1", ERROR_TYPES.get(name, "cancel"), f"{{{STANZAS}}}{name}", moved.get(name), shown]
         for name in expected
     ]
 

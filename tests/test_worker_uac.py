@@ -216,6 +216,27 @@ def test_usual_and_unusual_forms(head: bytes, method: str) -> None:
     assert response == uac.Response(404, "Not here", "z9hG4bKx", method)
 
 
+@pytest.mark.parametrize(
+    ("status", "contact", "reason"),
+    [
+        (302, 'Contact: "A, <sip:no@x>" <sip:a@new.example;user=phone>;expires=60, <sip:b@new.example>\r\n',
+         "Moved <sip:a@new.example;user=phone>"),
+        (301, "m:sip:a@new.example;expires=60\r\n", "Moved <sip:a@new.example>"),
+        (302, "", "Moved"),
+        (302, "Contact: *\r\n", "Moved"),
+        (302, "Contact: <tel:+49301234>\r\n", "Moved"),
+        (302, "Contact: <sip:a b@new.example>\r\n", "Moved"),
+        (404, "Contact: <sip:a@new.example>\r\n", "Moved"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("via", ["Via: SIP/2.0/UDP 1.2.3.4:5;branch=z9hG4bKx", "v : SIP/2.0/UDP h ; branch=z9hG4bKx"])
+def test_who_has_moved_names_the_new_address(status: int, contact: str, reason: str, via: str) -> None:
+    """RFC 3261 §8.1.3.4, §21.3"""
+    head = f"SIP/2.0 {status} Moved\r\n{via}\r\n{contact}CSeq: 1 MESSAGE\r\n"
+    response = parse_response(f"{head}\r\nContact: <sip:body@x>\r\n".encode())
+    assert response == uac.Response(status, reason, "z9hG4bKx", "MESSAGE")
+
+
 def test_a_response_without_cseq_is_none() -> None:
     head = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 1.2.3.4:5;branch=z9hG4bKx\r\n"
     assert parse_response(head + b"\r\n\r\nCSeq: 1 MESSAGE\r\n") is None

@@ -243,14 +243,15 @@ class Account:
         if connection:
             self.behaviour.send_receipt(self, connection, who, ident)
 
-    def send_error(self, who: str, ident: str, condition: str, text: str) -> bool:
-        """Tell ``who`` that his message ``ident`` did not arrive; ``condition``: RFC 6120 §8.3.3.
+    def send_error(self, who: str, ident: str, condition: str, text: str, address: str = "") -> bool:
+        """Tell ``who`` that his message ``ident`` did not arrive; ``condition``: RFC 6120 §8.3.3; ``address``: the URI
+        of a user who has moved.
 
         False: not connected, or the protocol has nothing to tell it with. While the account signs on, whoever could
         write to it can be answered.
         """
         connection = 0 if self.disconnected else c.purple_quick.purple_account_get_connection(self.pointer)
-        return bool(connection) and self.behaviour.send_error(self, connection, who, ident, condition, text)
+        return bool(connection) and self.behaviour.send_error(self, connection, who, ident, condition, text, address)
 
     def _connection(self) -> int:
         """The PurpleConnection that can be written to, or 0."""

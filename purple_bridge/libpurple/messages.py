@@ -56,6 +56,9 @@ CANCELLING = {
 }
 
 
+# RFC 6120 §8.3.3.5, §8.3.3.14: their character data is the new address
+MOVED = {"gone", "redirect"}
+
 _ACTIVE = f"<active xmlns='{CHAT_STATES.decode()}'/>"
 _REQUEST = f"<request xmlns='{RECEIPTS.decode()}'/>"
 
@@ -152,15 +155,19 @@ def carbon(node: int) -> tuple[bytes, int] | None:
 
 
 def error(node: int) -> tuple[str, str]:
-    """RFC 6120 §8.3.2: (condition, text) of a stanza of type error."""
-    condition, text = "undefined-condition", ""
+    """RFC 6120 §8.3.2: (condition, text) of a stanza of type error.
+
+    Where the contact has moved, its new address is in angle brackets at the end of the text.
+    """
+    condition, text, address = "undefined-condition", "", ""
     parent = xmlnode.child(node, CLIENT, b"error")
     for namespace, name, child in xmlnode.children(parent) if parent else ():
         if namespace == STANZAS and name == b"text":
             text = text or xmlnode.text_of(child)
         elif namespace == STANZAS:
             condition = name.decode()
-    return condition, text
+            address = xmlnode.text_of(child).strip() if condition in MOVED else ""
+    return condition, f"{text} <{address}>".lstrip() if address else text
 
 
 def stanza(message: OutgoingMessage, peer: Peer) -> bytes:
@@ -209,14 +216,17 @@ def receipt(who: str, ident: str) -> int:
     return node
 
 
-def bounce(who: str, ident: str, condition: str, text: str) -> int:
-    """RFC 6120 §8.3: a new <message/> of type error about the message ``ident``; an unknown condition is undefined."""
+def bounce(who: str, ident: str, condition: str, text: str, address: str = "") -> int:
+    """RFC 6120 §8.3: a new <message/> of type error about the message ``ident``; an unknown condition is undefined.
+
+    ``address``: a URI, the new address of who has moved.
+    """
     known = condition if condition in CANCELLING or condition in ERROR_TYPES else "undefined-condition"
     node = xmlnode.new(b"message", to=who, type="error")
     if ident:
         xmlnode.set_attribute(node, b"id", ident)
     parent = xmlnode.add(node, b"error", type=ERROR_TYPES.get(known, "cancel"))
-    xmlnode.add(parent, known.encode(), STANZAS)
+    xmlnode.add(parent, known.encode(), STANZAS, NOT_XML.sub("\ufffd", address) if known in MOVED else "")
     if text:
         xmlnode.add(parent, b"text", STANZAS, NOT_XML.sub("\ufffd", text))
     return node

@@ -71,10 +71,12 @@ class Protocol:
     def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
         """Tell ``who`` that his message ``ident`` arrived, where the network has such a thing."""
 
-    def send_error(self, account: Account, connection: int, who: str, ident: str, condition: str, text: str) -> bool:
+    def send_error(
+        self, account: Account, connection: int, who: str, ident: str, condition: str, text: str, address: str = ""
+    ) -> bool:
         """Tell ``who`` that his message ``ident`` did not arrive; False: the network has no such thing.
 
-        ``condition``: a name of RFC 6120 §8.3.3.
+        ``condition``: a name of RFC 6120 §8.3.3; ``address``: the user's new one, where that says he has moved.
         """
         return False
 

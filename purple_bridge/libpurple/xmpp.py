@@ -144,8 +144,10 @@ class Xmpp(Protocol):
     def send_receipt(self, account: Account, connection: int, who: str, ident: str) -> None:
         self._send(connection, messages.receipt(who, ident))
 
-    def send_error(self, account: Account, connection: int, who: str, ident: str, condition: str, text: str) -> bool:
-        self._send(connection, messages.bounce(who, ident, condition, text))
+    def send_error(
+        self, account: Account, connection: int, who: str, ident: str, condition: str, text: str, address: str = ""
+    ) -> bool:
+        self._send(connection, messages.bounce(who, ident, condition, text, address))
         return True
 
     def contact_status(self, account: Account, name: str) -> ContactStatus | None:

@@ -345,7 +345,8 @@ class Messages:
 
     def _refuse(self, origin: Origin, user: str, status: int, reason: str) -> None:
         purple, text = origin.account.purple, im_errors.sip_in_words(status, reason)
-        if purple is None or purple.send_error(origin.contact, origin.ident, im_errors.condition_of(status), text):
+        condition, address = im_errors.condition_of(status), im_errors.new_address(reason)
+        if purple is None or purple.send_error(origin.contact, origin.ident, condition, text, address):
             return
         words = f"Your message to {user} was not delivered: {text}"
         purple.send_im(origin.contact, escape(words), text=words, automatic=True)

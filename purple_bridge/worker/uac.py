@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from purple_bridge.errors import BadRequest
 from purple_bridge.libpurple import glib
 from purple_bridge.sip_headers import header_block, name_addr
 from purple_bridge.tokens import new_token
@@ -52,6 +53,7 @@ _REQUEST = re.compile(rb"([A-Z]+) ([^ \r\n]+) SIP/2\.0\r\n")
 _FIELD = re.compile(r"^([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*([^\r\n]*)", re.MULTILINE)
 _TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE)
 _URI = re.compile(r"<([^<>]*)>")
+_CONTACT = re.compile(rb"^(?:contact|m)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # a display name may hold anything
 _COMPACT = {"f": "from", "t": "to", "i": "call-id", "m": "contact", "v": "via"}  # RFC 3261 §7.3.3
 _ECHOED = ("via", "from", "to", "call-id", "cseq")  # RFC 3261 §8.2.6.2
@@ -75,7 +77,11 @@ def open_socket(listener: str) -> socket.socket:
 
 @dataclass(slots=True)  # not frozen, which would take twice the time to make
 class Response:
-    """What matters of a response: the transaction it belongs to (RFC 3261 §17.1.3), and what it says."""
+    """What matters of a response: the transaction it belongs to (RFC 3261 §17.1.3), and what it says.
+
+    ``reason``: the reason phrase; behind it, in angle brackets, the new address that a 3xx names in Contact
+    (RFC 3261 §8.1.3.4).
+    """
 
     status: int
     reason: str
@@ -85,7 +91,24 @@ class Response:
 
 def parse_response(datagram: bytes) -> Response | None:
     """None for what is no SIP response."""
-    return _usual(datagram) or _unusual(datagram)
+    response = _usual(datagram) or _unusual(datagram)
+    if response is not None and response.status // 100 == 3:
+        response.reason = _with_contact(response.reason, datagram.partition(b"\r\n\r\n")[0])
+    return response
+
+
+def _with_contact(reason: str, head: bytes) -> str:
+    found = _CONTACT.search(head)
+    try:
+        return f"{reason} {name_addr(_uri_in(found[1].decode('utf-8', 'replace')))}" if found else reason
+    except BadRequest:  # no SIP URI
+        return reason
+
+
+def _uri_in(contact: str) -> str:
+    """The first URI of a Contact header."""
+    bracketed = _URI.search(_QUOTED.sub("", contact))
+    return bracketed[1] if bracketed else contact.partition(";")[0].partition(",")[0].strip()
 
 
 def _usual(datagram: bytes) -> Response | None:
@@ -125,8 +148,7 @@ class Request:
     @property
     def target(self) -> str:
         """The URI in Contact, to which requests in the dialog go (RFC 3261 §12.1.2)."""
-        found = _URI.search(_QUOTED.sub("", self.header("contact")))
-        return found[1] if found else self.header("contact").partition(";")[0]
+        return _uri_in(self.header("contact"))
 
     def answer(self, status: int, reason: str) -> bytes:
         """RFC 3261 §8.2.6."""
