@@ -3,7 +3,7 @@
 ``SipAddress``     who a SIP URI means: user, host, instance (RFC 3261 §19.1, RFC 5627)
 ``ImContact``      who an IM network means: protocol plugin id and the name there
 ``GatewayDomain``  the two-way mapping between them, for contacts without a row in the mapping table
-``jid_from_sip``, ``sip_from_jid``  the mapping of RFC 7247 §6.4 and §6.5
+``jid_of``         the JID that a name in such an address means (RFC 7247 §6.4)
 """
 
 from __future__ import annotations
@@ -161,49 +161,6 @@ def _gr_parameter(params: str) -> str | None:
     return None
 
 
-# --- XMPP addresses (RFC 7247 §6, XEP-0106) -----------------------------------------------------------
-
-_XMPP_ESCAPED = " \"&'/:<>@\\"
-_XMPP_CODES = "|".join(f"{ord(char):02x}" for char in _XMPP_ESCAPED)
-# XEP-0106: a backslash is itself escaped only where it would be read as the start of an escape.
-_TO_ESCAPE = re.compile(rf"""[ "&'/:<>@]|\\(?={_XMPP_CODES})""", re.IGNORECASE)
-_ESCAPE = re.compile(rf"\\({_XMPP_CODES})", re.IGNORECASE)
-
-
-def jid_from_sip(address: SipAddress | str) -> str:
-    """RFC 7247 §6.4: ``sip:o'malley@sip.example;gr=bar`` is ``o\\27malley@sip.example/bar``.
-
-    The RFC names ``& ' /``; the other characters XEP-0106 §3.2 knows are escaped too. Raises BadRequest.
-    """
-    sip = SipAddress.parse(address) if isinstance(address, str) else address
-    local = _TO_ESCAPE.sub(lambda found: f"\\{ord(found[0]):02x}", sip.user)
-    bare = f"{local}@{sip.host}" if local else sip.host
-    return f"{bare}/{sip.resource}" if sip.resource else bare
-
-
-def sip_from_jid(jid: str) -> SipAddress:
-    """RFC 7247 §6.5: ``m\\26m@xmpp.example/qux`` is ``sip:m&m@xmpp.example;gr=qux``. Raises BadRequest.
-
-    A domain outside ASCII becomes its IDNA form, since SIP has no other (§6.1).
-    """
-    bare, _, resource = jid.partition("/")
-    # RFC 7622 §3.2: the first "@" ends the local part; without one there is only a domain.
-    local, at, domain = bare.partition("@") if "@" in bare else ("", "", bare)
-    if at and not local:
-        raise BadRequest(f"not an XMPP address: {_shown(jid)}")
-    user = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), local)
-    return SipAddress(user, _ascii_domain(domain), resource=resource or None)
-
-
-def _ascii_domain(domain: str) -> str:
-    if domain.isascii():
-        return domain
-    try:
-        return domain[:_MAX_HOST].encode("idna").decode("ascii")
-    except UnicodeError:
-        raise BadRequest(f"not a domain name: {_shown(domain)}") from None
-
-
 # --- IM contacts as SIP addresses ------------------------------------------------------------------------
 
 
@@ -322,6 +279,21 @@ class GatewayDomain:
         protocol = protocol_of_label(label)
         name = _decoded(sip.encoded_user.replace("*", "@"))
         return ImContact(protocol, name) if protocol else None
+
+
+_NOT_IN_LOCAL_PART = re.compile("[&'/]")
+
+
+def jid_of(name: str, resource: str | None = None) -> str:
+    """RFC 7247 §6.4: a SIP user may have ``& ' /``, the local part of a JID not: there they are XEP-0106's escapes.
+
+    ``o'malley@x.example`` is o\\27malley@x.example, and ``a/b@x.example`` not the host a. What is escaped already, as
+    in the addresses that the gateway itself writes, stays. ``resource``: the parameter ``gr``.
+    """
+    local, at, domain = name.partition("@")
+    if at:
+        name = _NOT_IN_LOCAL_PART.sub(lambda found: f"\\{ord(found[0]):02x}", local) + at + domain
+    return f"{name}/{resource}" if resource and "/" not in name else name
 
 
 # Protocols whose names differ by neither case nor resource.

@@ -9,6 +9,7 @@ from purple_bridge.addresses import (
     GatewayDomain,
     ImContact,
     SipAddress,
+    jid_of,
     name_as_account,
     name_as_contact,
     normalize_im_name,
@@ -29,8 +30,13 @@ def contacts_of(address: SipAddress, gateway: GatewayDomain, rows_of: RowsOf) ->
     contact = gateway.contact_of(address)
     if contact is not None:
         _check_name(contact)
-        return [contact]
+        return [ImContact(contact.protocol, jid_of(contact.name))] if _is_xmpp(contact) else [contact]
     return [ImContact(row.protocol, row.ext_user) for row in rows_of(address.key)]
+
+
+def client_of(contact: ImContact, address: SipAddress) -> ImContact:
+    """Whom a message to the gateway address of ``contact`` is for: on XMPP the one client that it names, if any."""
+    return ImContact(contact.protocol, jid_of(contact.name, address.resource)) if _is_xmpp(contact) else contact
 
 
 def routes(accounts: Iterable[Row], contacts: Iterable[ImContact]) -> Iterator[Route]:
@@ -47,6 +53,10 @@ def routes(accounts: Iterable[Row], contacts: Iterable[ImContact]) -> Iterator[R
             name = name_as_contact(plugin_of(row.protocol), row.ext_user, full)
             if name is not None and not _is_self(row, name):
                 yield row, ImContact(contact.protocol, name)
+
+
+def _is_xmpp(contact: ImContact) -> bool:
+    return plugin_of(contact.protocol) == "prpl-jabber"
 
 
 def _kindred(row: Row, contact: ImContact) -> bool:

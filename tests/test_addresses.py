@@ -14,14 +14,13 @@ from purple_bridge.addresses import (
     GatewayDomain,
     ImContact,
     SipAddress,
-    jid_from_sip,
+    jid_of,
     name_as_account,
     name_as_contact,
     normal_host,
     normalize_im_name,
     protocol_label,
     protocol_of_label,
-    sip_from_jid,
 )
 from purple_bridge.errors import BadRequest, ConfigurationError
 
@@ -290,75 +289,36 @@ def test_no_host(host: str) -> None:
 
 # --- RFC 7247 --------------------------------------------------------------------------------------------
 
-SIP_TO_JID = [
-    ("sip:f%C3%BC@sip.example", "fü@sip.example"),  # the examples of RFC 7247 §6.4
-    ("sip:o'malley@sip.example", "o\\27malley@sip.example"),
-    ("sip:foo@sip.example;gr=bar", "foo@sip.example/bar"),
-    ("sip:m&m@sip.example", "m\\26m@sip.example"),
-    ("sip:a/b@sip.example", "a\\2fb@sip.example"),
-    ("sips:alice@sip.example:5061;lr", "alice@sip.example"),
-    ("sip:sip.example", "sip.example"),
-    ("sip:a%20b@sip.example", "a\\20b@sip.example"),
-    ("sip:a%22b@sip.example", "a\\22b@sip.example"),
-    ("sip:a%3Ab@sip.example", "a\\3ab@sip.example"),
-    ("sip:a%3C%3Eb@sip.example", "a\\3c\\3eb@sip.example"),
-    ("sip:a%40b@sip.example", "a\\40b@sip.example"),
-    ("sip:a%5Cb@sip.example", "a\\b@sip.example"),  # XEP-0106: a lone backslash stays
-    ("sip:a%5C27b@sip.example", "a\\5c27b@sip.example"),
-    ("sip:a%5C2Fb@sip.example", "a\\5c2Fb@sip.example"),
-    ("sip:a%5C5cb@sip.example", "a\\5c5cb@sip.example"),
-    ("sip:a@[::1];gr=x/y@z", "a@[::1]/x/y@z"),
-    ("sip:*@sip.example", "*@sip.example"),
+JIDS = [
+    # the examples of RFC 7247 §6.4
+    ("fü@x.example", None, "fü@x.example"),
+    ("o'malley@x.example", None, "o\\27malley@x.example"),
+    ("foo@x.example", "bar", "foo@x.example/bar"),
+    ("m&m@x.example", None, "m\\26m@x.example"),
+    ("a/b@x.example", None, "a\\2fb@x.example"),
+    ("a/b'@x.example", "c/d @e", "a\\2fb\\27@x.example/c/d @e"),
+    ("o\\27malley@x.example", None, "o\\27malley@x.example"),
+    ("a\\5c27b@x.example", None, "a\\5c27b@x.example"),
+    ("room@x.example/nick's", None, "room@x.example/nick's"),
+    ("room@x.example/nick", "other", "room@x.example/nick"),
+    ("x.example", "r", "x.example/r"),
+    ("x.example/r", None, "x.example/r"),
+    ("x.example", "", "x.example"),
 ]
 
 
-@pytest.mark.parametrize(("uri", "jid"), SIP_TO_JID)
-def test_sip_to_xmpp(uri: str, jid: str) -> None:
-    assert jid_from_sip(uri) == jid
-    assert jid_from_sip(SipAddress.parse(uri)) == jid
-
-
-JID_TO_SIP = [
-    ("m\\26m@xmpp.example", "sip:m&m@xmpp.example"),  # the examples of RFC 7247 §6.5
-    ("tschüss@xmpp.example", "sip:tsch%C3%BCss@xmpp.example"),
-    ("baz@xmpp.example/qux", "sip:baz@xmpp.example;gr=qux"),
-    ("o\\27malley@xmpp.example", "sip:o'malley@xmpp.example"),
-    ("a\\2fb@xmpp.example", "sip:a/b@xmpp.example"),
-    ("a\\2Fb@xmpp.example", "sip:a/b@xmpp.example"),
-    ("a\\5c27b@xmpp.example", "sip:a%5C27b@xmpp.example"),
-    ("a\\b@xmpp.example", "sip:a%5Cb@xmpp.example"),
-    ("#%[]^`{|}@xmpp.example", "sip:%23%25%5B%5D%5E%60%7B%7C%7D@xmpp.example"),
-    ("a@xmpp.example/é @/x", "sip:a@xmpp.example;gr=%C3%A9%20%40/x"),
-    ("a@xmpp.example/", "sip:a@xmpp.example"),
-    ("xmpp.example", "sip:xmpp.example"),
-    ("xmpp.example/r@s", "sip:xmpp.example;gr=r%40s"),
-    ("a@bücher.example", "sip:a@xn--bcher-kva.example"),
-    ("a@[::1]", "sip:a@[::1]"),
-    ("a@XMPP.Example", "sip:a@xmpp.example"),
-]
-
-
-@pytest.mark.parametrize(("jid", "uri"), JID_TO_SIP)
-def test_xmpp_to_sip(jid: str, uri: str) -> None:
-    assert sip_from_jid(jid).gruu == uri
-
-
-@pytest.mark.parametrize(
-    "jid",
-    ["", "@", "a@", "@x", "a@b@c", "/r", "a\r\n@x", "a@x/\r\n", "a@ü" + "." * 3, "a@" + "ü" * 999, "a b@c d"],
-    ids=short,
-)
-def test_no_jid(jid: str) -> None:
-    with pytest.raises(BadRequest):
-        sip_from_jid(jid)
+@pytest.mark.parametrize(("name", "resource", "jid"), JIDS)
+def test_the_jid_of_a_name(name: str, resource: str | None, jid: str) -> None:
+    assert jid_of(name, resource) == jid
 
 
 @settings(deadline=None)
-@given(NAMES, HOSTS, st.none() | NAMES)
-@example("\\5c\\27\\", "h", None)
-def test_sip_xmpp_sip(user: str, host: str, resource: str | None) -> None:
-    address = SipAddress(user, host, resource=resource)
-    assert sip_from_jid(jid_from_sip(address)) == address
+@given(NAMES, HOSTS)
+def test_a_jid_stays_what_it_is(local: str, host: str) -> None:
+    jid = jid_of(f"{local.replace('@', '')}@{host}")
+    assert jid_of(jid) == jid
+    assert DOMAIN.contact_of(DOMAIN.contact_uri("prpl-jabber", jid)) == ImContact("prpl-jabber", jid)
+    assert normalize_im_name("prpl-jabber", jid).endswith(f"@{host}")
 
 
 # --- gateway addresses -----------------------------------------------------------------------------------

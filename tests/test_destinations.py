@@ -6,7 +6,7 @@ import pytest
 
 from purple_bridge.addresses import GatewayDomain, ImContact, SipAddress
 from purple_bridge.db.account import Account
-from purple_bridge.destinations import contacts_of, name_for, routes
+from purple_bridge.destinations import client_of, contacts_of, name_for, routes
 from purple_bridge.errors import BadRequest
 
 GATEWAY = GatewayDomain("im.example.org")
@@ -36,6 +36,12 @@ def _contacts(uri: str) -> list[ImContact]:
         ("sip:carol@irc.im.example.org", [ImContact("prpl-irc", "carol")]),
         ("sip:%23cows@irc.im.example.org", [ImContact("prpl-irc", "#cows")]),
         ("sip:a%20b*xmpp.example@xmpp.im.example.org", [ImContact("prpl-jabber", "a b@xmpp.example")]),
+        # RFC 7247 §6.4: what the local part of a JID cannot have; the escape itself stays (§6.5 the other way round)
+        ("sip:o'malley*x.example@xmpp.im.example.org", [ImContact("prpl-jabber", "o\\27malley@x.example")]),
+        ("sip:o%27malley*x.example@xmpp.im.example.org", [ImContact("prpl-jabber", "o\\27malley@x.example")]),
+        ("sip:o%5C27malley*x.example@xmpp.im.example.org", [ImContact("prpl-jabber", "o\\27malley@x.example")]),
+        ("sip:a/b*x.example@gtalk.im.example.org;gr=phone", [ImContact("gtalk", "a\\2fb@x.example")]),
+        ("sip:a&b@irc.im.example.org", [ImContact("prpl-irc", "a&b")]),
         ("sip:bob@example.org", [ImContact("prpl-jabber", "bob@xmpp.example")]),
         ("sip:BOB@Example.org;transport=tcp", [ImContact("prpl-jabber", "bob@xmpp.example")]),
         (
@@ -61,6 +67,21 @@ def test_a_name_that_irc_cannot_have_is_refused(name: str) -> None:
     """RFC 2812 §2.3.1, §3.3.1: it would be several parameters or targets."""
     with pytest.raises(BadRequest):
         _contacts(f"sip:{name}@irc.im.example.org")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("sip:bob*xmpp.example@xmpp.im.example.org", "bob@xmpp.example"),
+        ("sip:bob*xmpp.example@xmpp.im.example.org;gr=My%20phone", "bob@xmpp.example/My phone"),
+        ("sip:a/b*xmpp.example@xmpp.im.example.org;gr=c/d", "a\\2fb@xmpp.example/c/d"),
+        ("sip:carol@irc.im.example.org;gr=phone", "carol"),
+    ],
+)
+def test_a_message_is_for_the_client_that_the_address_names(uri: str, name: str) -> None:
+    """RFC 7247 §6.4: the parameter gr is the resource."""
+    (contact,) = _contacts(uri)
+    assert client_of(contact, SipAddress.parse(uri)).name == name
 
 
 def test_rows_are_not_asked_for_of_a_contact() -> None:

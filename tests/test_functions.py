@@ -349,6 +349,22 @@ def test_an_account_that_is_offline_yields_to_a_kindred_one_that_is_online(gatew
     assert (command.protocol, command.ext_user) == ("gtalk", "alice@gtalk.example")
 
 
+@pytest.mark.parametrize(
+    ("destination", "contact"),
+    [
+        (f"{BOB_XMPP};gr=Phone", "bob@xmpp.example/Phone"),
+        ("sip:o'malley*xmpp.example@xmpp.im.example.org", "o\\27malley@xmpp.example"),
+        (f"{BOB};gr=urn:uuid:f81d4fae", "bob@xmpp.example"),  # of a phone of his (RFC 5627), no resource
+    ],
+)
+def test_whom_a_message_is_for(gateway: Gateway, destination: str, contact: str) -> None:
+    gateway.online("alice@xmpp.example")
+    assert gateway.message(ru=destination) == 1
+    (command,) = gateway.commands
+    assert isinstance(command, SendMessage)
+    assert command.contact == contact
+
+
 # ---- which of several accounts
 
 FRANK = "sip:frank@example.org"

@@ -172,6 +172,15 @@ def _condition(error: XmppMessage) -> str:
     return next(child.tag.removeprefix(STANZAS) for child in parent if child.tag != f"{STANZAS}text")
 
 
+def test_a_message_to_one_client_of_a_contact(talk: Talk) -> None:
+    """RFC 7247 §6.4: the parameter gr is the resource."""
+    desk = talk.gateway.xmpp_user(talk.prosody, talk.bob.jid.partition("@")[0], "desk")
+    assert talk.phone.message(f"{talk.to_bob};gr=desk", "for the desk").status == 202
+    desk.wait_message(lambda message: message.body == "for the desk")
+    talk.hear_from_alice()
+    assert [message.body for message in talk.bob.messages] == ["and now that"]
+
+
 # ---- what did not arrive: the phone is told
 
 

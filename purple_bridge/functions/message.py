@@ -18,7 +18,7 @@ from purple_bridge.contact_lists import listed_route
 from purple_bridge.db.account import Account as Row
 from purple_bridge.db.mapping import DatabaseUnavailable
 from purple_bridge.db.words import in_words
-from purple_bridge.destinations import Route
+from purple_bridge.destinations import Route, client_of
 from purple_bridge.errors import NoAccount, NoContact, NotOnline, Overloaded
 from purple_bridge.functions.accounts import Accounts, protected_routes
 from purple_bridge.functions.limits import Limits
@@ -99,6 +99,8 @@ class Messages:
         rows = [self._accounts.rows(writer)]
         if self._live.now.gateway.contact_of(target) is None:
             rows.append(self._accounts.rows(target))
+        else:
+            contacts = [client_of(contact, target) for contact in contacts]
         found = protected_routes(rows[0], target, contacts)
         enabled = self._by_list([route for route in found if route[0].enabled])
         self._ways[known] = ways = _Ways(writer, target, tuple(rows), contacts, found, enabled)

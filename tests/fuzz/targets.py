@@ -20,12 +20,11 @@ from purple_bridge import account_forms, digest, im_errors, logs, presence, row_
 from purple_bridge.addresses import (
     GatewayDomain,
     SipAddress,
-    jid_from_sip,
+    jid_of,
     name_as_account,
     name_as_contact,
     normalize_im_name,
     protocol_of_label,
-    sip_from_jid,
 )
 from purple_bridge.bodies import (
     composing,
@@ -230,15 +229,17 @@ def sip_address(data: bytes) -> None:
         address = SipAddress.parse(text)
         _check(SipAddress.parse(address.gruu) == address, "a URI that is read otherwise")
         _check(not set(address.gruu) & set('\r\n\0 <>"'), "a URI that ends a header")
-        DOMAIN.contact_of(address)
-        jid_from_sip(address)
+        contact = DOMAIN.contact_of(address)
+        if contact is not None:
+            jid = jid_of(contact.name, address.resource)
+            _check(jid_of(jid) == jid, "a JID that is read otherwise")
         sip_headers.name_addr(address, text)
 
 
 def im_name(data: bytes) -> None:
     text = _surrogates(data)
-    with contextlib.suppress(GatewayError):
-        sip_from_jid(text)
+    local = jid_of(text).partition("@")[0] if "@" in text else ""
+    _check(not set(local) & set("&'/"), "a JID with what no local part has")
     for protocol in ("prpl-jabber", "prpl-irc", "gtalk", "prpl-simple", text[:40]):
         name = normalize_im_name(protocol, text)
         _check(normalize_im_name(protocol, name) == name, "a name that is never normal")
