@@ -163,7 +163,7 @@ class Site:
             report.figures[f"{kind} longest, ms"] = round(now.worst)
             if self._control is not None:
                 longer = now.p99 / before.p99
-                report.check(longer <= UNCHANGED * machine, f"p99 of {kind} is {longer:.2f} times that before the fault")
+                report.check(longer <= UNCHANGED * machine, f"p99 of {kind} is {longer:.2f} times that before")
         statuses = self.alice.statuses(during) + self.bob.statuses(during)
         report.figures["MESSAGE answers"] = ", ".join(
             f"{count} x {status}" for status, count in sorted(statuses.items())
