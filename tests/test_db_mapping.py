@@ -132,6 +132,7 @@ def test_owners_are_of_one_protocol_and_may_be_several(engine: Engine, mapping: 
     ("options", "error"),
     [
         ("{broken", "is not JSON"),
+        ("[" * 10_000, "is not JSON"),
         ("[1]", "not a JSON object"),
         ('{"port": null}', "port is neither"),
         ('{"port": [1]}', "port is neither"),

@@ -303,7 +303,7 @@ def _sip_user(text: str) -> SipAddress:
 def _json_object(text: str | None) -> dict[str, OptionValue]:
     try:
         options = json.loads(text) if text and text.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict):
         raise click.UsageError('ext_options is no JSON object such as {"port": 5222}')

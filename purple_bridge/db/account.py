@@ -85,7 +85,7 @@ def _options(text: str | None) -> tuple[tuple[tuple[str, OptionValue], ...], str
         return (), None
     try:
         options = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for too many levels
         return (), "ext_options is not JSON"
     if not isinstance(options, dict):
         return (), "ext_options is not a JSON object"

@@ -89,5 +89,5 @@ def _row(account: str, contact: ListedContact) -> dict[str, object]:
 def _groups(text: str) -> tuple[str, ...]:
     try:
         return tuple(str(group) for group in json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return ()

@@ -127,7 +127,8 @@ class HandOut:
 
     def close(self) -> None:
         """From now on nothing waits for it."""
-        self._users.done(*_owner(self.user), self._asked)
+        username, domain = _owner(self.user)
+        self._users.done(username, domain, self._asked)
 
     def _loaded(self, rows: list[KeptRow] | None, done: Callable[[KeptRow | None], None]) -> None:
         if rows is None:

@@ -704,7 +704,7 @@ def _kept_presence(status: str) -> Presence:
     try:
         kept = json.loads(status)
         return Presence(open=True, activity=Show(kept["show"]), note=kept["note"], mood=kept.get("mood", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return AVAILABLE
 
 
