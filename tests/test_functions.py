@@ -106,7 +106,7 @@ class Pv:
     """KSR.pv for one request."""
 
     def __init__(self) -> None:
-        self.values: dict[str, str | None] = dict(REQUEST)
+        self.values: dict[str, str | bytes | None] = dict(REQUEST)
         self.body: bytes | None = None
 
     def get(self, name: str) -> str | None:
@@ -120,7 +120,8 @@ class Pv:
             return "\x1f".join(":".join(map(self._as_text, part.split(":"))) for part in parts)
         if name.startswith("$hdrc("):
             return str(int(self.values[f"$hdr({name.removeprefix('$hdrc(')}"] is not None))
-        return self.values[name]
+        value = self.values[name]
+        return value.decode() if isinstance(value, bytes) else value  # as Kamailio's module does it
 
     def _as_text(self, name: str) -> str:
         """Kamailio writes what is not there like this."""
@@ -169,7 +170,7 @@ class Gateway:
         for user in users:
             self.board.set_state(protocol, user, State.ONLINE, Way.DIRECT)
 
-    def request(self, body: str | bytes | None = None, **values: str | None) -> None:
+    def request(self, body: str | bytes | None = None, **values: str | bytes | None) -> None:
         """The request being handled: REQUEST with ``values``; ``Event=…`` is a header, ``fu=…`` a variable."""
         self.ksr.pv = Pv()
         self.ksr.pv.body = body.encode() if isinstance(body, str) else body
@@ -178,7 +179,7 @@ class Gateway:
             assert variable in REQUEST
             self.ksr.pv.values[variable] = value
 
-    def message(self, body: str | bytes | None = "Hello", **values: str | None) -> int:
+    def message(self, body: str | bytes | None = "Hello", **values: str | bytes | None) -> int:
         """A new one, unless ``cs`` says that it is another's retransmission."""
         self.request(body, **{"cs": str(next(self._cseq)), **values})
         return self.purple.send_message()
@@ -1207,6 +1208,12 @@ def test_a_document_while_the_queue_is_full(gateway: Gateway) -> None:
 )
 def test_addresses_of_the_gateway_are_known(gateway: Gateway, uri: str, code: int) -> None:
     assert gateway.purple.is_contact(uri) == code
+
+
+@pytest.mark.parametrize("header", ["Subject", "Content_Language", "Content_Encoding", "Expires"])
+def test_a_header_that_is_not_utf_8_is_refused(gateway: Gateway, header: str) -> None:
+    assert gateway.message(ru=BOB_XMPP, **{header: b"\xff\xfe"}) == -400
+    assert gateway.error()[:2] == (400, "Headers are not UTF-8")
 
 
 def test_a_no_is_an_error_only_where_nothing_else_has_failed_for_the_request(gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from purple_bridge.bodies import content
 from purple_bridge.errors import (
+    BadRequest,
     GatewayError,
     IntervalTooBrief,
     NoAccount,
@@ -40,11 +41,10 @@ class ErrorBoundary:
         self._live.look()
         try:
             function()
+        except UnicodeDecodeError:  # RFC 3261 §7.3.1
+            return self._refused(BadRequest("Headers are not UTF-8"))
         except GatewayError as error:
-            self.failed(error)
-            self._process.meter.count(REFUSALS, str(error.status))
-            self._log_refusal(error)
-            return -error.status
+            return self._refused(error)
         except Exception:
             own = GatewayError("Server Internal Error")
             self.failed(own)
@@ -52,6 +52,11 @@ class ErrorBoundary:
             logger.exception("[%s] a request failed", self._request.for_log("$ci"))
             return -own.status
         return TAKEN
+
+    def _refused(self, error: GatewayError) -> int:
+        self._process.meter.count(REFUSALS, str(error.status))
+        self._log_refusal(error)
+        return self.failed(error)
 
     def no(self, error: GatewayError) -> int:
         """The answer to a question of the script: what failed before it, for the same request, is still what failed."""
