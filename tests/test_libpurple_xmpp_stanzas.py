@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from slixmpp.xmlstream import StanzaBase
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from purple_bridge.libpurple import buddies, c
+from purple_bridge.libpurple import buddies, c, messages, xmlnode
 from purple_bridge.libpurple.accounts import Account
 from purple_bridge.libpurple.messages import CANCELLING, ERROR_TYPES
 from purple_bridge.libpurple.stream_management import MODULUS, Stream
@@ -179,6 +180,42 @@ def answers(port: int, purple: str, other: str) -> list[Any]:
 def test_an_answer_belongs_to_the_thread_and_has_a_chat_state_only_for_who_knows_them(prosody: Prosody) -> None:
     """RFC 6121 §5.2.5, XEP-0085 §5.1"""
     assert run_in_child(answers, prosody.port, *new_users(prosody, 2)) == [[True, None], [False, "<7>"]]
+
+
+def threads(port: int, purple: str, other: str, lengths: list[int]) -> list[str | None]:
+    """What each answer has that is written after a text in a thread of so many characters."""
+    recorder, (account,) = signed_on(port, purple)
+    found = []
+    with Listener(other, port) as user:
+        for number, length in enumerate(lengths, 1):
+            thread = f"<thread>{'x' * length}</thread>"
+            user.send_xml(f"<message to='{_bare(purple)}' type='chat'>{thread}<body>x</body></message>")
+            run_until(partial(lambda count: len(recorder.messages) == count, number), "the contact's text")
+            _send(account, _bare(other), "the answer", ident=f"p{number}")
+            found.append(user.with_id(f"p{number}").findtext(f"{{{CLIENT}}}thread"))
+    return found
+
+
+def test_a_thread_that_is_too_long_is_forgotten(prosody: Prosody) -> None:
+    seen = run_in_child(threads, prosody.port, *new_users(prosody, 2), [256, 257, 36, 200_000])
+    assert seen == ["x" * 256, None, "x" * 36, None]
+
+
+def read_threads(texts: list[str]) -> list[str]:
+    """The one that is known of a <message/> with these, and behind it those that libpurple will find."""
+    started()
+    node = xmlnode.new(b"message")
+    for text in texts:
+        xmlnode.add(node, b"thread", messages.CLIENT, text)
+    known = messages.read(node).thread
+    return [known, *(xmlnode.text_of(child) for _, _, child in xmlnode.children(node))]
+
+
+@pytest.mark.parametrize(
+    ("texts", "left"), [(["a", "b"], ["a", "a", "b"]), (["", "x" * 257], ["", ""]), (["x" * 257, "b"], ["b", "b"])]
+)
+def test_libpurple_does_not_know_a_long_thread_either(texts: list[str], left: list[str]) -> None:
+    assert run_in_child(read_threads, texts) == left
 
 
 def received(port: int, purple: str, other: str, stanzas: list[str]) -> list[dict[str, Any]]:

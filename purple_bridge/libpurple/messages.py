@@ -22,6 +22,8 @@ DELAY = b"urn:xmpp:delay"
 FORWARD = b"urn:xmpp:forward:0"
 RECEIPTS = b"urn:xmpp:receipts"
 
+LONGEST_THREAD = 256  # characters; RFC 6121 §5.2.5 recommends a UUID, which has 36
+
 LAST_SECOND = 1 << 37  # some thousand years from now: a year of five digits could not be written any more
 
 # everything but Char of XML 1.0 §2.2: a server closes the stream of who sends one
@@ -77,7 +79,7 @@ class Message:
     """What a received <message/> says, beyond what libpurple tells of it.
 
     ``text``: None without <body/>; ``receipt``: the id that a <received/> is about; ``chat_state``: its name;
-    ``sent_at``: Unix seconds, 0 if not delayed.
+    ``sent_at``: Unix seconds, 0 if not delayed; ``thread``: "" for one that is too long to be given back.
     """
 
     ident: str
@@ -94,19 +96,20 @@ class Message:
 
 
 def read(node: int) -> Message:
-    """One pass over the children; of each kind the first counts (of <body/> see ``_best``)."""
+    """One pass over the children; of each kind the first counts, but see ``_best`` and ``_thread``."""
     found: dict[tuple[bytes, bytes], int] = {}
-    bodies, chat_state = [], b""
+    bodies, threads, chat_state = [], [], b""
     for namespace, name, child in xmlnode.children(node):
         found.setdefault((namespace, name), child)
         if name == b"body" and namespace == CLIENT:
             bodies.append(child)
+        elif name == b"thread" and namespace == CLIENT:
+            threads.append(child)
         elif namespace == CHAT_STATES:
             chat_state = name
     body = _best(bodies)
     ident = attribute(node, b"id")
     subject, receipt = found.get((CLIENT, b"subject")), found.get((RECEIPTS, b"received"))
-    thread = found.get((CLIENT, b"thread"))
     return Message(
         ident=ident,
         sender=attribute(node, b"from"),
@@ -118,8 +121,23 @@ def read(node: int) -> Message:
         receipt=attribute(receipt, b"id") if receipt else "",
         chat_state=chat_state.decode(),
         sent_at=_stamp(found.get((DELAY, b"delay"))),
-        thread=xmlnode.text_of(thread) if thread else "",
+        thread=_thread(threads),
     )
+
+
+def _thread(found: list[int]) -> str:
+    """The first; one that is too long is taken out of the <message/>, so that libpurple does not know it either.
+
+    It is kept for each contact and stands in each answer, and a server ends the stream of who sends it too much.
+    """
+    texts = []
+    for thread in found:
+        text = xmlnode.text_of(thread)
+        if len(text) > LONGEST_THREAD:
+            xmlnode.free(thread)
+        else:
+            texts.append(text)
+    return texts[0] if texts else ""
 
 
 def _best(bodies: list[int]) -> int | None:
