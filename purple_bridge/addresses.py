@@ -172,6 +172,13 @@ class ImContact:
     name: str
 
 
+LONGEST_NAME = 2047
+"""Octets of a name on an IM network; no network in use has longer ones (RFC 7622 §3.1: a bare JID)."""
+
+# Characters; a row of combining marks takes the square of the time, and names of that length are ASCII, if any.
+_LONGEST_COMPOSED = 1023
+_LONGEST_KEPT = 256  # characters of a name that is remembered here: contacts choose their own
+
 # Labels that are not simply the plugin id without "prpl-".
 _LABELS = {"prpl-jabber": "xmpp", "gtalk": "gtalk", "prpl-meanwhile": "sametime"}
 _PROTOCOLS = {label: protocol for protocol, label in _LABELS.items()}
@@ -223,10 +230,16 @@ def _contact_uri(domain: str, protocol: str, ext_user: str) -> SipAddress:
         raise BadRequest("an IM contact needs a name")
     if _REFUSED.search(ext_user):
         raise BadRequest(f"control character in the IM name {_shown(ext_user)}")
+    _check_length(ext_user)
     encoded = quote(ext_user, safe=_USER_SAFE + "@").replace("*", "%2A").replace("@", "*")
     return SipAddress(
         user=ext_user.replace("@", "*"), host=f"{protocol_label(protocol)}.{domain}", encoded_user=encoded
     )
+
+
+def _check_length(name: str) -> None:
+    if len(name.encode()) > LONGEST_NAME:
+        raise BadRequest(f"the IM name {_shown(name)} is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +263,10 @@ class GatewayDomain:
     def contact_uri(self, protocol: str, ext_user: str) -> SipAddress:
         """The SIP address of an IM contact: ``@`` is written as ``*``, and ``*`` itself as ``%2A``.
 
-        Raises BadRequest for an empty name or one with control characters.
+        Raises BadRequest for an empty name, one with control characters or one of more than ``LONGEST_NAME`` octets.
         """
-        return _contact_uri(self.domain, protocol, ext_user)
+        make = _contact_uri if len(ext_user) <= _LONGEST_KEPT else _contact_uri.__wrapped__
+        return make(self.domain, protocol, ext_user)
 
     def presentity(self, contact: SipAddress, watcher: str) -> SipAddress:
         """Under which the presence server keeps what one watcher (SipAddress.key) sees of an IM contact.
@@ -270,7 +284,7 @@ class GatewayDomain:
     def contact_of(self, address: SipAddress | str) -> ImContact | None:
         """The IM contact an address stands for; None where the host is not ``<label>.<domain>``.
 
-        Raises BadRequest for text that is no SIP address.
+        Raises BadRequest for text that is no SIP address, and for a name of more than ``LONGEST_NAME`` octets.
         """
         sip = SipAddress.parse(address) if isinstance(address, str) else address
         label, _, domain = sip.host.partition(".")
@@ -278,6 +292,7 @@ class GatewayDomain:
             return None
         protocol = protocol_of_label(label)
         name = _decoded(sip.encoded_user.replace("*", "@"))
+        _check_length(name)
         return ImContact(protocol, name) if protocol else None
 
 
@@ -300,19 +315,24 @@ def jid_of(name: str, resource: str | None = None) -> str:
 _XMPP_PROTOCOLS = frozenset({"prpl-jabber", "gtalk"})
 
 
-@lru_cache(maxsize=16384)
 def normalize_im_name(protocol: str, name: str) -> str:
     """The form in which two names of one account or contact are equal.
 
     XMPP: the bare JID in lower case (RFC 7622 §3.3.1). IRC: nick, or ``nick@server``, in lower case (RFC 2812
     §2.2). Other networks have rules of their own: only surrounding white space goes.
     """
+    return (_normal_name if len(name) <= _LONGEST_KEPT else _normal_name.__wrapped__)(protocol, name)
+
+
+@lru_cache(maxsize=16384)
+def _normal_name(protocol: str, name: str) -> str:
     stripped = name.strip()
     if protocol in _XMPP_PROTOCOLS:
         stripped = stripped.partition("/")[0].rstrip()
     elif protocol != "prpl-irc":
         return stripped
-    return unicodedata.normalize("NFC", stripped.lower())
+    lower = stripped.lower()
+    return unicodedata.normalize("NFC", lower) if len(lower) <= _LONGEST_COMPOSED else lower
 
 
 def name_as_contact(protocol: str, account: str, name: str) -> str | None:

@@ -14,6 +14,8 @@ from purple_bridge.addresses import (
     GatewayDomain,
     ImContact,
     SipAddress,
+    _contact_uri,
+    _normal_name,
     jid_of,
     name_as_account,
     name_as_contact,
@@ -441,7 +443,7 @@ def test_every_contact_survives_the_wire(name: str) -> None:
     assert DOMAIN.contact_of(f'"x" <{address.uri};transport=udp>;tag=1') == ImContact("prpl-jabber", name)
 
 
-@pytest.mark.parametrize("name", ["", "a\r\nb", "a\x00", "\x7f", "\x85", "\ud800"])
+@pytest.mark.parametrize("name", ["", "a\r\nb", "a\x00", "\x7f", "\x85", "\ud800", "x" * 2048, "\u0301" * 1024])
 def test_names_without_an_address(name: str) -> None:
     with pytest.raises(BadRequest):
         DOMAIN.contact_uri("prpl-jabber", name)
@@ -470,6 +472,12 @@ def test_contact_of_other_spellings_and_hosts(uri: str, contact: ImContact | Non
 def test_contact_of_no_address() -> None:
     with pytest.raises(BadRequest):
         DOMAIN.contact_of("carol")
+
+
+def test_contact_of_a_name_that_no_network_has() -> None:
+    assert DOMAIN.contact_of(f"sip:{'x' * 2047}@xmpp.im.example.org") == ImContact("prpl-jabber", "x" * 2047)
+    with pytest.raises(BadRequest, match="too long"):
+        DOMAIN.contact_of(f"sip:{'x' * 2048}@xmpp.im.example.org")
 
 
 def test_gateway_domain_is_normal() -> None:
@@ -503,6 +511,17 @@ def test_no_gateway_domain(domain: str) -> None:
 )
 def test_normalize_im_name(protocol: str, name: str, expected: str) -> None:
     assert normalize_im_name(protocol, name) == expected
+
+
+def test_long_names_take_neither_time_nor_memory() -> None:
+    """A row of combining marks takes the square of the time: 1,000,000 of them some hours."""
+    row = "\u0301" * 500_000 + "\u0316" * 500_000
+    begin, kept = time.monotonic(), _normal_name.cache_info().currsize + _contact_uri.cache_info().currsize
+    assert normalize_im_name("prpl-jabber", f"Carol{row}@c") == f"carol{row}@c"
+    assert normalize_im_name("prpl-jabber", f"{'X' * 300}u\u0308@c") == f"{'x' * 300}ü@c"
+    assert DOMAIN.contact_uri("prpl-jabber", "x" * 300).user == "x" * 300
+    assert time.monotonic() - begin < 2
+    assert _normal_name.cache_info().currsize + _contact_uri.cache_info().currsize == kept
 
 
 @settings(deadline=None)

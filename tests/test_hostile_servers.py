@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
@@ -20,14 +20,16 @@ from tests.agents.xmpp import XmppUser
 from tests.faults.processes import anonymous_kilobytes
 from tests.gateway import DOMAIN, PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.hostile_irc import ATTACKS, BEFORE, HostileIrc
+from tests.servers.hostile_irc import MARKED as MARKED_IRC
 from tests.servers.hostile_xmpp import HostileXmpp
-from tests.servers.hostile_xmpp_attacks import FILES, FORGED, LIMITED, PLANS
+from tests.servers.hostile_xmpp_attacks import FILES, FORGED, LIMITED, MARKED, PLANS
 from tests.servers.made_certificates import server
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
 
 IRC_ATTACKS = [*ATTACKS, *BEFORE]
 MOST_SECONDS = 150  # the loop gives the connections turns, and the XMPP servers go on while the IRC servers begin
+LONGEST_CHAT = 5  # seconds, while servers send what takes libpurple minutes
 MOST_GROWTH = 300  # MB: of about eighty connections, each of which sends what it can
 WRONG = re.compile(r"Traceback|callback \S+ failed|failed in the routes| CRITICAL: | BUG:")
 
@@ -81,7 +83,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with ExitStack() as stack:
         prosody = stack.enter_context(Prosody(tmp_path_factory.mktemp("p"), {"alice": PASSWORD, "bob": PASSWORD}))
-        xmpp, irc = stack.enter_context(HostileXmpp(PLANS)), stack.enter_context(HostileIrc())
+        xmpp, irc = stack.enter_context(HostileXmpp({**PLANS, **MARKED})), stack.enter_context(HostileIrc())
         made = server(["hostile.test"], None)
         pem = made.write(tmp_path_factory.mktemp("made") / "made.pem")
         tls = stack.enter_context(HostileXmpp(PLANS, pem))
@@ -94,8 +96,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(gateway, xmpp, tls, irc, phone, gateway.xmpp_user(prosody, "bob"), victim, made.pin)
 
 
-def _under_attack(scene: Scene, waiting: set[str], finished: set[str], what: str) -> None:
-    """Chat until every attack has been carried out, or ended by the gateway."""
+def _under_attack(scene: Scene, waiting: set[str], finished: set[str], what: str) -> float:
+    """Chat until every attack has been carried out, or ended by the gateway; seconds of the slowest exchange."""
     before = median(scene.chat() for _ in range(10))
     pid, memory, place = scene.gateway.kamailio.worker_pid(1), scene.memory(), len(scene.gateway.kamailio.log)
     begin, took = time.monotonic(), [scene.chat()]
@@ -111,6 +113,7 @@ def _under_attack(scene: Scene, waiting: set[str], finished: set[str], what: str
     assert scene.memory() - memory < MOST_GROWTH
     wrong = [line for line in scene.gateway.kamailio.log[place:].splitlines() if WRONG.search(line)]
     assert not wrong, wrong[:5]
+    return max(took)
 
 
 def _times(before: float, took: list[float]) -> dict[str, float]:
@@ -169,6 +172,28 @@ def test_xmpp_servers_over_tls(scene: Scene) -> None:
         scene.add_over_tls(name)
     _under_attack(scene, set(LIMITED), scene.tls.finished, "hostile XMPP servers over TLS")
     _wait_reasons(scene, "tls.test")
+
+
+def _keep_nobody_waiting(scene: Scene, add: Callable[[str], None], names: Collection[str], finished: set[str]) -> None:
+    """Each of the attacks ends with a message, which comes when everything before it has been read."""
+
+    def ends() -> int:
+        return sum(message.text == "that was all" for message in scene.victim.messages)
+
+    before = ends()
+    for name in names:
+        add(name)
+    assert _under_attack(scene, set(names), finished, "servers with long names") < LONGEST_CHAT
+    wait_until(lambda: ends() >= before + len(names), 30, "the last messages")
+
+
+def test_long_names_over_xmpp_keep_nobody_waiting(scene: Scene) -> None:
+    """Without limits each of them takes the worker up to some minutes."""
+    _keep_nobody_waiting(scene, scene.add, MARKED, scene.xmpp.finished)
+
+
+def test_long_names_over_irc_keep_nobody_waiting(scene: Scene) -> None:
+    _keep_nobody_waiting(scene, scene.add_irc, MARKED_IRC, scene.irc.finished)
 
 
 def test_irc_servers(scene: Scene) -> None:

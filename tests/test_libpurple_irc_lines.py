@@ -26,7 +26,7 @@ from purple_bridge.libpurple.irc import (
     payloads,
     text_of,
 )
-from purple_bridge.libpurple.irc_lines import Line, parse
+from purple_bridge.libpurple.irc_lines import Line, has_long_name, parse
 from purple_bridge.libpurple.protocol import OutgoingMessage
 from purple_bridge.libpurple.text import escape
 from tests import bodies
@@ -59,6 +59,24 @@ NOTHING = [body.text for body in BODIES if not body.in_irc]
 )
 def test_a_line_is_parsed(line: bytes, expected: Line) -> None:
     assert parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b":" + b"n" * 510 + b" X", False),  # a line that is no longer than RFC 2812 §2.3 lets it be
+        (b":" + b"n" * 512 + b" NICK a", True),
+        (b":s NICK :" + b"n" * 512, True),
+        (b":s 303 me :" + b"nick " * 200, False),
+        (b":s 303 me :nick " + b"n" * 513, True),
+        (b":a!b@c PRIVMSG me :" + b"x" * 2000, False),
+        (b":a!b@c notice me :" + b"x" * 2000, False),
+        (b":a!b@c PRIVMSG " + b"n" * 513 + b" :x", True),
+        (b":" + b"n" * 513 + b" PRIVMSG me :x", True),
+    ],
+)
+def test_a_line_has_a_name_that_no_line_has_room_for(line: bytes, expected: bool) -> None:
+    assert has_long_name(line) is expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@
 ``messages``     XMPP's <message/>: reading and writing one
 ``stream_management``  what of a stream's stanzas the XMPP server acknowledged
 ``xmpp_contacts``  XMPP's contacts: the list, who of it is there, permissions, moods
+``xmpp_names``   how long names may be that come over XMPP
 ``xmpp_presence``  XMPP's <presence/>, and the clients of a contact
 ``xmpp_roster``  XMPP's contact list: reading and changing it
 ``xmlnode``      XML elements as libpurple keeps them

@@ -506,6 +506,7 @@ _QUICK: dict[str, Signature] = {
     "xmlnode_insert_data": (None, Pointer, c_char_p, c_ssize_t),
     "xmlnode_new": (Pointer, c_char_p),
     "xmlnode_new_child": (Pointer, Pointer, c_char_p),
+    "xmlnode_remove_attrib": (None, Pointer, c_char_p),
     "xmlnode_set_attrib": (None, Pointer, c_char_p, c_char_p),
     "xmlnode_set_namespace": (None, Pointer, c_char_p),
 }

@@ -36,7 +36,7 @@ from .accounts import Account, account_at
 from .changes import Changes
 from .events import Events, ReceivedMessage
 from .glib import decode
-from .irc_lines import Line, lower, parse
+from .irc_lines import LINE_OCTETS, Line, has_long_name, lower, parse
 from .irc_presence import SECONDS, Watch
 from .limits import limits
 from .protocol import OutgoingMessage, Protocol
@@ -48,8 +48,6 @@ INTERVAL = 1  # seconds for each line
 MOST_LINES = 5  # RFC 1459 §8.10: a server takes that many before it slows a client down
 MOST_OCTETS = 1000  # of lines on their way: the smallest input queues of servers in use hold 1024
 
-# RFC 2812 §2.3: a line has at most 512 octets, CR LF and the sender's prefix that the server adds included
-LINE_OCTETS = 512
 USER_OCTETS, HOST_OCTETS = 20, 64  # of the prefix :nick!user@host, as long as servers allow them
 LEAST_ROOM = 256  # for the text; less is left only by a name that no server knows
 
@@ -397,9 +395,12 @@ class Irc(Protocol):
     # ------------------------------------------------------------ lines of the server
     def _line_received(self, connection: int, pointer: Any, _data: int) -> None:
         limits.complete += 1
+        self._text = None
+        if has_long_name(pointer[0]):
+            pointer[0] = _SWALLOWED
+            return
         account_pointer = c.purple_quick.purple_connection_get_account(connection)
         line = parse(pointer[0])
-        self._text = None
         if line.command in SASL and not self._may_authenticate(account_pointer, line.command):
             pointer[0] = _SWALLOWED
             return

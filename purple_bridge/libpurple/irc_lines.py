@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from .glib import decode
 
+LINE_OCTETS = 512  # RFC 2812 §2.3, CR LF and the sender's prefix that the server adds included
+WITH_TEXT = (b"PRIVMSG", b"NOTICE")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -32,6 +35,19 @@ def parse(line: bytes) -> Line:
     middle, colon, trailing = line.partition(b" :")
     command, *words = middle.split() or [b""]
     return Line(prefix, decode(command).upper(), (*words, *([trailing] if colon else [])))
+
+
+def has_long_name(line: bytes) -> bool:
+    """Whether a word of it is longer than a whole line may be; of a message the text does not count.
+
+    libpurple compares names in GLib's normal form, which takes the square of the time for a row of combining marks.
+    """
+    if len(line) <= LINE_OCTETS:
+        return False
+    words = line.split(b" ")
+    if any(word.upper() in WITH_TEXT for word in words[:2]):
+        words = words[:3]
+    return any(len(word) > LINE_OCTETS for word in words)
 
 
 # RFC 2812 §2.2: {}|^ are the lower case of []\~

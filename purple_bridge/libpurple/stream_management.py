@@ -16,12 +16,13 @@ class Stream:
     """From the moment <enable/> is sent; ``enabled`` once the server agreed.
 
     ``resending``: libpurple writes again what the last stream's server did not acknowledge. It does so right after
-    <enable/>, before it reads anything more.
+    <enable/>, before it reads anything more. ``dropped``: stanzas of the server that libpurple has not seen.
     """
 
     def __init__(self) -> None:
         self.enabled = False
         self.resending = True
+        self.dropped = 0
         self._sent = 0
         self._acknowledged = 0
         self._waiting = _NONE_WAITS

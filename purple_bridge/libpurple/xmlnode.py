@@ -81,6 +81,11 @@ def set_attribute(node: int, name: bytes, value: str) -> None:
     c.purple_quick.xmlnode_set_attrib(node, name, value.encode())
 
 
+def remove_attribute(node: int, name: bytes) -> None:
+    """Nothing happens if it is not there."""
+    c.purple_quick.xmlnode_remove_attrib(node, name)
+
+
 def free(node: int) -> None:
     """Take the element out of its parent, if any, and forget it with everything in it."""
     c.purple_quick.xmlnode_free(node)

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from . import avatar_urls, c, glib, messages, signals, xmlnode, xmpp_login, xmpp_presence
+from . import avatar_urls, c, glib, messages, signals, xmlnode, xmpp_login, xmpp_names, xmpp_presence
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, ReceivedMessage, RosterEntry
@@ -193,9 +193,14 @@ class Xmpp(Protocol):
             text[0] = None
         elif found := ANSWER.fullmatch(text[0]):
             text[0] = None
-            self._answer_later(connection, int(found[1]))
+            self._answer_later(connection, int(found[1]) + self._dropped(connection))
         elif connection in self._answers:
             self._answer(connection)
+
+    def _dropped(self, connection: int) -> int:
+        """Stanzas that the server has sent, but libpurple has not seen."""
+        stream = self._streams.get(c.purple_quick.purple_connection_get_account(connection))
+        return stream.dropped if stream else 0
 
     def _answer_later(self, connection: int, received: int) -> None:
         """The server asks again as soon as it has an answer: one for each message would cost both a lot of time."""
@@ -255,15 +260,25 @@ class Xmpp(Protocol):
         limits.complete += 1
         pointer = c.purple_quick.purple_connection_get_account(connection)
         stream, node = self._streams.get(pointer), packet[0]
-        if stream is None or not node:
+        if not node:
             return
-        stream.resending = False
+        if stream is not None:
+            stream.resending = False
         name = xmlnode.name_of(node)
         if name in STANZAS:
             if connection in self._answers:
                 self._answers[connection] += 1
-        elif xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
+            if not xmpp_names.is_jid(xmlnode.attribute(node, b"from")):
+                self._drop(stream, packet)
+        elif stream is not None and xmlnode.namespace_of(node) == STREAM_MANAGEMENT:
             self._managing(pointer, stream, name, node)
+
+    def _drop(self, stream: Stream | None, packet: Any) -> None:
+        """Nobody has such a JID, and not even an answer could be sent to it (RFC 7622 §3.1)."""
+        xmlnode.free(packet[0])
+        packet[0] = None
+        if stream is not None and stream.enabled:
+            stream.dropped += 1
 
     def _managing(self, pointer: int, stream: Stream, name: bytes | None, node: int) -> None:
         if name == b"enabled":
@@ -296,9 +311,8 @@ class Xmpp(Protocol):
         is_bare = sender and b"/" not in sender  # what people write comes from one of their clients
         if is_bare and self._is_copy(connection, account, sender, node):
             return 1
-        event = xmlnode.child(node, avatar_urls.EVENT, b"event")
-        if event:
-            avatar_urls.forget_urls(event)
+        if xmlnode.child(node, avatar_urls.EVENT, b"event"):
+            _forget_in_events(node)
         self._incoming = messages.read(node)
         if kind == b"headline" and self._incoming.text and not event:
             self._announced(account, self._incoming)
@@ -364,6 +378,14 @@ class Xmpp(Protocol):
         copy = received(message, escape(message.text), flags)
         copy = replace(copy, recipient=recipient, wants_receipt=False, wants_error=False)
         self._events.message_received(account, copy)
+
+
+def _forget_in_events(node: int) -> None:
+    """What contacts tell of themselves (XEP-0163): libpurple reads each of several events in a <message/>."""
+    for namespace, _name, event in xmlnode.children(node):
+        if namespace == avatar_urls.EVENT:
+            avatar_urls.forget_urls(event)
+            xmpp_names.forget_long_in_event(event)
 
 
 def received(stanza: Message, html: str, flags: int) -> ReceivedMessage:

@@ -13,7 +13,7 @@ from ctypes import CFUNCTYPE, c_char_p, c_int, c_void_p
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import buddies, c, signals, xmlnode, xmpp_presence, xmpp_roster
+from . import buddies, c, signals, xmlnode, xmpp_names, xmpp_presence, xmpp_roster
 from .accounts import Account, account_at
 from .changes import Changes
 from .events import ContactStatus, Events, RosterEntry
@@ -23,6 +23,7 @@ from .xmpp_presence import Seen
 logger = logging.getLogger(__name__)
 
 MOOD = "http://jabber.org/protocol/mood"
+NICK = b"http://jabber.org/protocol/nick"
 PUBSUB = b"http://jabber.org/protocol/pubsub"
 IDENT = "roster-"
 
@@ -103,17 +104,23 @@ class Contacts:
         self, connection: int, kind: bytes, ident: bytes, sender: bytes | None, node: int, _data: int
     ) -> int:
         """0: libpurple reads it, too."""
-        if kind == b"error":
-            if decode(ident).startswith(IDENT):
-                logger.warning("the server refuses a change of the contact list: %s", decode(ident))
-            return 0
-        query = xmpp_roster.query_of(node) if kind in (b"set", b"result") else None
-        pointer = c.purple_quick.purple_connection_get_account(connection)
-        account = account_at(pointer)
-        # RFC 6121 §2.1.6: from the account itself, or else it is somebody's attack
-        if query and account and (not sender or self._is_own(connection, sender)):
-            self._read_list(account, query, whole=kind == b"result")
+        if kind == b"error" and decode(ident).startswith(IDENT):
+            logger.warning("the server refuses a change of the contact list: %s", decode(ident))
+        for _namespace, _name, child in xmlnode.children(node):
+            xmpp_names.forget_long(child)
+        query = xmpp_roster.query_of(node)
+        if query:
+            self._list_received(connection, kind, sender, query)
+            xmpp_roster.leave_jids(query)
         return 0
+
+    def _list_received(self, connection: int, kind: bytes, sender: bytes | None, query: int) -> None:
+        account = account_at(c.purple_quick.purple_connection_get_account(connection))
+        if account is None or kind not in (b"set", b"result"):
+            return
+        # RFC 6121 §2.1.6: from the account itself, or else it is somebody's attack
+        if xmlnode.namespace_of(query) == xmpp_roster.ROSTER and (not sender or self._is_own(connection, sender)):
+            self._read_list(account, query, whole=kind == b"result")
 
     def _is_own(self, connection: int, sender: bytes) -> bool:
         me: bytes = c.purple_quick.purple_connection_get_display_name(connection) or b""
@@ -145,6 +152,8 @@ class Contacts:
         self, connection: int, kind: bytes | None, sender: bytes | None, node: int, _data: int
     ) -> int:
         """0: libpurple reads it, too; it asks for permission by itself (presence.c)."""
+        if xmlnode.child(node, NICK, b"nick"):
+            xmpp_names.forget_long(node)
         account = account_at(c.purple_quick.purple_connection_get_account(connection))
         if account is None or not sender:
             return 0

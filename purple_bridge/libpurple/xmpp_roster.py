@@ -5,22 +5,25 @@ RFC 6121 §2.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from . import xmlnode
 from .events import RosterEntry
 from .messages import NOT_XML
 from .xmlnode import attribute
+from .xmpp_names import is_short
 
 ROSTER = b"jabber:iq:roster"
 SUBSCRIPTIONS = ("none", "to", "from", "both")
 SEEING = ("to", "both")
 REMOVED = "remove"
+MOST_GROUPS = 100  # of one contact
 
 
 def query_of(node: int) -> int | None:
-    """The <query/> of an <iq/> that is about the contact list, or None."""
-    return xmlnode.child(node, ROSTER, b"query")
+    """The <query/> of an <iq/> that libpurple may take for its contact list, of whatever namespace, or None."""
+    return xmlnode.child(node, None, b"query")
 
 
 def items(query: int) -> Iterator[tuple[RosterEntry, bool]]:
@@ -30,14 +33,29 @@ def items(query: int) -> Iterator[tuple[RosterEntry, bool]]:
             yield _entry(item), attribute(item, b"subscription") == REMOVED
 
 
+def leave_jids(query: int) -> None:
+    """Take names and groups out, after ``items``: libpurple needs none of them here.
+
+    It would compare each group of a contact with all others, and look for the end of the list of groups with each new
+    one, which it never forgets.
+    """
+    for _namespace, name, item in xmlnode.children(query):
+        if name == b"item":
+            xmlnode.remove_attribute(item, b"name")
+            for _namespace, kind, group in list(xmlnode.children(item)):
+                if kind == b"group":
+                    xmlnode.free(group)
+
+
 def _entry(item: int) -> RosterEntry:
-    """RFC 6121 §2.1.2; a missing subscription is "none" (§2.1.2.5)."""
-    subscription = attribute(item, b"subscription")
-    groups = [xmlnode.text_of(group) for namespace, name, group in xmlnode.children(item) if name == b"group"]
+    """RFC 6121 §2.1.2; a missing subscription is "none" (§2.1.2.5). Names that are too long are left out."""
+    subscription, alias = attribute(item, b"subscription"), attribute(item, b"name")
+    groups = (xmlnode.text_of(group) for namespace, name, group in xmlnode.children(item) if name == b"group")
+    named = dict.fromkeys(group for group in groups if group and is_short(group))
     return RosterEntry(
         name=attribute(item, b"jid"),
-        alias=attribute(item, b"name"),
-        groups=tuple(dict.fromkeys(filter(None, groups))),
+        alias=alias if is_short(alias) else "",
+        groups=tuple(itertools.islice(named, MOST_GROUPS)),
         subscription=subscription if subscription in SUBSCRIPTIONS else "none",
         asked=attribute(item, b"ask") == "subscribe",
     )

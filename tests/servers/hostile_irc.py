@@ -139,6 +139,16 @@ ATTACKS: dict[str, Sequence[bytes]] = {
     "names": (*(SERVER + b"353 NICK = #c :%s\r\n" % (b"n" * 400),) * 10_000, LAST),
     "joins": (*(b":NICK!u@h JOIN #c%d\r\n" % number for number in range(5_000)), LAST),
 }
+# 60,000 octets of combining marks in place of a nick: bringing them into normal form takes the square of the time
+_ROW = "\u0301".encode() * 15_000 + "\u0316".encode() * 15_000
+MARKED: dict[str, Sequence[bytes]] = {
+    "marks": (
+        *(b":%s!u@h PRIVMSG NICK :hi\r\n" % _ROW,) * 20,
+        *(b":evil!u@h %s :x\r\n" % command.replace(b"ROW", _ROW) for command in (b"NICK ROW", b"PRIVMSG ROW")),
+        *(SERVER + number + b" NICK %s :x\r\n" % _ROW for number in (b"301", b"303", b"311", b"318", b"401", b"433")),
+        LAST,
+    )
+}
 BEFORE = {
     "motd-first": ATTACKS["motd"],
     "sasl": (b"CAP * LS :sasl\r\n", b"CAP * ACK :sasl\r\n", b"AUTHENTICATE " + b"x" * 400 + b"\r\n") * 50,
@@ -181,7 +191,7 @@ class HostileIrc(ThreadedServer):
 
     async def _attack(self, name: str, writer: asyncio.StreamWriter) -> None:
         nick = name.encode()
-        lines = BEFORE[name] if name in BEFORE else ATTACKS[name]
+        lines = {**ATTACKS, **MARKED, **BEFORE}[name]
         if name not in BEFORE:
             writer.write(WELCOME % (nick, nick))
         for line in lines:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tests.servers.hostile_xmpp import BIND, MANAGEMENT, MECHANISMS, PIECE, STREAM, Attack, Plan, Session
 
+LAST = b"<message from='good@x.test/r' type='chat'><body>that was all</body></message>"
 EVIL = b"evil@elsewhere.test/r"
 MESSAGE = b"<message from='%s' type='chat'>" % EVIL
 FORGED = b"never to be seen"
@@ -192,6 +193,19 @@ def _roster(count: int, more: bytes = b"") -> bytes:
     return b"".join(b"<item jid='c%d@x.test' subscription='both' name='n'>%s</item>" % (n, more) for n in range(count))
 
 
+def _row(octets: int) -> bytes:
+    """Combining marks in the order that takes longest to put right, which is the square of their number."""
+    return ("\u0301" * (octets // 4) + "\u0316" * (octets // 4)).encode()
+
+
+def _push(items: bytes) -> bytes:
+    return b"<iq type='set' id='p1'><query xmlns='jabber:iq:roster'>%s</query></iq>" % items
+
+
+def _nick(octets: int) -> bytes:
+    return b"<nick xmlns='http://jabber.org/protocol/nick'>%s</nick>" % _row(octets)
+
+
 # what the gateway looks at before libpurple does, which is done in another place over TLS
 LIMITED = (
     *("deep", "deep-again", "endless-body", "endless-tag", "endless-attributes", "endless-comment"),
@@ -308,6 +322,60 @@ PLANS: dict[str, Plan] = {
                 )
             ),
             times=100,
+        )
+    ),
+}
+
+# names of which each would keep everybody waiting; the last thing they say is LAST
+MARKED: dict[str, Plan] = {
+    "marks-roster": Plan(
+        then=sends(
+            _push(b"".join(b"<item jid='%d%s@x.test' subscription='both'/>" % (n, _row(15_000)) for n in range(60))),
+            LAST,
+        )
+    ),
+    "marks-allowed": Plan(
+        then=sends(
+            _push(b"".join(b"<item jid='%03d%s@x.test' subscription='both'/>" % (n, _row(1020)) for n in range(400))),
+            LAST,
+        )
+    ),
+    "marks-group": Plan(then=sends(_push(b"<item jid='g@x.test'><group>%s</group></item>" % _row(900_000)), LAST)),
+    "marks-names": Plan(
+        then=sends(_push(b"".join(b"<item jid='n%d@x.test' name='%s'/>" % (n, _row(15_000)) for n in range(60))), LAST)
+    ),
+    "groups": Plan(
+        then=sends(
+            _push(b"<item jid='g@x.test'>%s</item>" % b"".join(b"<group>%d</group>" % n for n in range(40_000))), LAST
+        )
+    ),
+    "marks-from": Plan(
+        then=sends(
+            *(
+                b"<message from='%s@x.test/r' type='chat'><body>%d</body></message>" % (_row(15_000), n)
+                for n in range(60)
+            ),
+            *(
+                b"<message from='x.test/%s' type='chat'><body>%d</body></message>" % (_row(15_000), n)
+                for n in range(60)
+            ),
+            *(b"<presence from='c%d@x.test/%s'/>" % (n, _row(15_000)) for n in range(60)),
+            *(b"<presence from='%s' type='subscribe'/>" % _row(15_000) for n in range(60)),
+            LAST,
+        )
+    ),
+    "marks-nick": Plan(
+        roster=_roster(1),
+        then=sends(_EVENT % (b"c0@x.test", b"http://jabber.org/protocol/nick", _nick(900_000)), LAST),
+    ),
+    "marks-presence": Plan(
+        roster=_roster(1), then=sends(b"<presence from='c0@x.test/r'>%s</presence>" % _nick(900_000), LAST)
+    ),
+    "marks-blocked": Plan(
+        then=sends(
+            b"<iq type='set' id='b1'><block xmlns='urn:xmpp:blocking'>%s</block></iq>"
+            % b"".join(b"<item jid='%d%s'/>" % (n, _row(15_000)) for n in range(60)),
+            LAST,
         )
     ),
 }
