@@ -96,8 +96,8 @@ class HandOut:
     def __init__(self, shelf: Shelf, rows: Rows, users: KeptUsers, user: str, left: set[KeptRow]) -> None:
         self.user = user
         self._shelf, self._rows, self._users, self._left = shelf, rows, users, left
-        self._asked = users.ask(*_owner(user))
-        self._stamp = users.stamp(*_owner(user))
+        owner = _owner(user)
+        self._asked, self._stamp = users.ask(*owner), users.stamp(*owner)
         self._page: deque[KeptRow] = deque()
         self._after = 0
         self._is_last = False
