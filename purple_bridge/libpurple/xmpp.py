@@ -311,7 +311,8 @@ class Xmpp(Protocol):
         is_bare = sender and b"/" not in sender  # what people write comes from one of their clients
         if is_bare and self._is_copy(connection, account, sender, node):
             return 1
-        if xmlnode.child(node, avatar_urls.EVENT, b"event"):
+        event = xmlnode.child(node, avatar_urls.EVENT, b"event")
+        if event:
             _forget_in_events(node)
         self._incoming = messages.read(node)
         if kind == b"headline" and self._incoming.text and not event:
