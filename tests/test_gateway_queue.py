@@ -122,6 +122,8 @@ def test_a_user_who_is_not_signed_on(tmp_path: Path, own_prosody: Prosody) -> No
         gateway.add_xmpp_account("alice", own_prosody)
         phone = gateway.phone("alice")
         _send(phone, *FIVE)
+        (shown,) = json.loads(gateway.purplectl_done("status", "--json"))
+        assert (shown["state"], shown["queued"]) == ("offline", len(FIVE))
         bob = gateway.xmpp_user(own_prosody, "bob")
         gateway.publish_until_seen(phone, "alice", ALICE)
         assert [bob.wait_message().body for _ in range(5)] == list(FIVE)

@@ -19,7 +19,7 @@ from tests.agents.pidf import pidf
 from tests.agents.xmpp import XmppUser
 from tests.gateway import PASSWORD, Gateway, sip, xmpp_contact
 from tests.servers.prosody import Prosody
-from tests.waiting import wait_until
+from tests.waiting import free_port, wait_until
 
 PROMISE = 5.0  # seconds
 WORKERS = 2
@@ -263,6 +263,28 @@ def test_reconnect_all(gateway: Gateway, prosody: Prosody) -> None:
     assert len(states) == len(wanted)
     assert next(state for state in states if state["ext_user"] == jid)["state"] == "online"
     assert gateway.account(jid)["since"] >= since
+
+
+def test_two_rows_of_one_account_have_one_state(gateway: Gateway, prosody: Prosody) -> None:
+    """`gtalk` and `prpl-jabber` are one network."""
+    _, _, jid = _online(gateway, prosody)
+    gateway.add_account(_sip_user(gateway), "gtalk", jid.upper(), PASSWORD, **prosody.account_options)
+    rows = json.loads(gateway.purplectl_done("status", "--json"))
+    states = {row["protocol"]: row["state"] for row in rows if row["ext_user"].lower() == jid}
+    assert states == {"prpl-jabber": "online", "gtalk": "online"}
+
+
+def test_status_while_the_database_does_not_answer(gateway: Gateway, prosody: Prosody) -> None:
+    """What the workers know is shown all the same."""
+    _, user, jid = _online(gateway, prosody)
+    url = f"mysql://kamailio:s3cret@127.0.0.1:{free_port()}/kamailio"
+    done = gateway.purplectl("status", "--json", "--db-url", url)
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    assert "mysql://kamailio:***@127.0.0.1" in done.stderr
+    (row,) = (row for row in json.loads(done.stdout) if row["ext_user"] == jid)
+    assert (row["sip_user"], row["state"], row["security"]) == (sip(user), "online", "plain text")
+    assert row.keys() == _status(gateway, jid).keys()
 
 
 # --- other values of purple.connect_on --------------------------------------------------------------------

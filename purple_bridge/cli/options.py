@@ -301,12 +301,17 @@ def one_line_errors(db_url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, DatabaseUnavailable) as error:
-        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
-        # the driver's own words; SQLAlchemy's text adds the statement and a link
-        # of PostgreSQL's without DETAIL, which shows the row that failed, with its password
-        orig = getattr(cause, "orig", None)
-        words = " ".join(str(getattr(getattr(orig, "diag", None), "message_primary", None) or orig or cause).split())
-        raise click.ClickException(f"database {redacted(db_url)}: {words}{_advice(words)}") from error
+        raise click.ClickException(complaint(error, db_url)) from error
+
+
+def complaint(error: SQLAlchemyError | DatabaseUnavailable, db_url: str) -> str:
+    """What the database says, in a line without its password."""
+    cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+    # the driver's own words; SQLAlchemy's text adds the statement and a link
+    # of PostgreSQL's without DETAIL, which shows the row that failed, with its password
+    orig = getattr(cause, "orig", None)
+    words = " ".join(str(getattr(getattr(orig, "diag", None), "message_primary", None) or orig or cause).split())
+    return f"database {redacted(db_url)}: {words}{_advice(words)}"
 
 
 def _advice(words: str) -> str:

@@ -11,22 +11,34 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge import metrics
-from purple_bridge.addresses import normalize_im_name
 from purple_bridge.cli import figures
-from purple_bridge.cli.options import Settings, database_options, json_option, open_engine, print_json, print_table
+from purple_bridge.cli.options import (
+    Settings,
+    complaint,
+    database_options,
+    json_option,
+    open_engine,
+    print_json,
+    print_table,
+)
 from purple_bridge.control_client import ask
+from purple_bridge.db import queue
 from purple_bridge.db.account import Account
-from purple_bridge.db.mapping import Mapping
+from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.encryption import in_words
+from purple_bridge.ownership import account_digest
 
 COLUMNS = ("SIP USER", "PROTOCOL", "ACCOUNT", "STATE", "SINCE", "WORKER", "RETRIES", "QUEUED", "SECURITY", "LAST ERROR")
 FIELDS = ("sip_user", "protocol", "ext_user", "state", "since", "worker", "retries", "queued", "security", "last_error")
 
 WATCH_SECONDS = 2.0
 
-Live = dict[tuple[str, str], dict[str, Any]]
+State = dict[str, Any]  # one account, as a worker tells it
+Live = dict[str, State]  # by _key
 
 
 @click.command("status")
@@ -67,9 +79,7 @@ def _show_metrics(settings: Settings, as_json: bool) -> None:
 def _show_accounts(settings: Settings, as_json: bool) -> None:
     sockets = sorted((settings.state_dir / "run").glob("worker-*.sock"))
     live, workers = _ask_workers(sockets)
-    with open_engine(settings) as engine:
-        mapping = Mapping(engine, settings.table, passwords=settings.passwords)
-        rows = [_entry(row, live) for row in mapping.all_accounts()]
+    rows = _rows(settings, live)
     if not workers:
         click.echo(f"purplectl: no gateway answers in {settings.state_dir}; all accounts are offline", err=True)
     if as_json:
@@ -78,6 +88,30 @@ def _show_accounts(settings: Settings, as_json: bool) -> None:
         print_table(COLUMNS, [_line(row) for row in rows])
         if sys.stdout.isatty():
             _show_summary(settings.state_dir)
+
+
+def _rows(settings: Settings, live: Live) -> list[dict[str, Any]]:
+    """Every row of the mapping; without the database, what the workers know."""
+    with open_engine(settings) as engine:
+        mapping = Mapping(engine, settings.table, passwords=settings.passwords)
+        try:
+            accounts = list(mapping.all_accounts())
+        except DatabaseUnavailable as error:
+            if not live:
+                raise
+            words = complaint(error, settings.db_url)
+            click.echo(f"purplectl: {words}; shown are the accounts that the workers know", err=True)
+            return [_without_row(one, user) for one in live.values() for user in one["sip_users"]]
+        waiting = _waiting(engine)
+    return [_entry(row, live, waiting) for row in accounts]
+
+
+def _waiting(engine: Engine) -> dict[str, int]:
+    """How many messages have a row, by ``_key``: those of accounts that no worker has signed on yet, too."""
+    try:
+        return {one.account: one.count for one in queue.backlog(engine)}
+    except SQLAlchemyError:  # tables of an earlier version
+        return {}
 
 
 def _show_summary(state_dir: Path) -> None:
@@ -105,13 +139,18 @@ def _ask_workers(sockets: list[Path]) -> tuple[Live, int]:
     return live, answered
 
 
-def _key(protocol: str, ext_user: str) -> tuple[str, str]:
-    return protocol, normalize_im_name(protocol, ext_user)
+def _key(protocol: str, ext_user: str) -> str:
+    """Of an account, however its rows write it; as ``purple_queue.account`` has it."""
+    return account_digest(protocol, ext_user).hex()
 
 
-def _entry(row: Account, live: Live) -> dict[str, Any]:
-    """One row of the mapping; without a worker's word for it, the account is offline."""
-    known = live.get(_key(row.protocol, row.ext_user), {})
+def _entry(row: Account, live: Live, waiting: dict[str, int]) -> dict[str, Any]:
+    """One row of the mapping; without a worker's word for it, the account is offline.
+
+    A worker counts what has no row as well, but nothing for an account that nobody has signed on since the start.
+    """
+    key = _key(row.protocol, row.ext_user)
+    known = live.get(key, {})
     if not row.enabled:  # it may be online for another SIP user
         known = {**known, "state": "offline", "error": "disabled"}
     return {
@@ -123,8 +162,25 @@ def _entry(row: Account, live: Live) -> dict[str, Any]:
         "since": known.get("since"),
         "worker": known.get("worker"),
         "retries": known.get("retries", 0),
-        "queued": known.get("queued", 0),
+        "queued": max(known.get("queued", 0), waiting.get(key, 0)),
         "security": in_words(row.protocol, dict(row.options), row.has_password, known.get("encryption", "")),
+    }
+
+
+def _without_row(known: State, user: str) -> dict[str, Any]:
+    """An account as its worker tells it; of its options only what came of them is known."""
+    seen = known["encryption"]
+    return {
+        "sip_user": f"sip:{user}",
+        "protocol": known["protocol"],
+        "ext_user": known["ext_user"],
+        "state": known["state"],
+        "last_error": known["error"],
+        "since": known["since"],
+        "worker": known["worker"],
+        "retries": known["retries"],
+        "queued": known["queued"],
+        "security": in_words(known["protocol"], {}, has_password=False, seen=seen) if seen else "-",
     }
 
 

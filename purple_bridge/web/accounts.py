@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from purple_bridge.addresses import normalize_im_name
 from purple_bridge.control_client import ask
 from purple_bridge.db.account import Account
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.encryption import in_words
+from purple_bridge.ownership import account_digest
 
 DISABLED = "disabled"  # the row says so, whatever its account does for other users
 STATES = ("online", "connecting", "offline", "error", DISABLED)
@@ -24,7 +24,7 @@ ROWS_SECONDS = 5.0  # for which the rows of the table are remembered: reading ma
 ASK_SECONDS = 1.0
 PAUSE_SECONDS = 5.0  # without a question to a worker that did not answer
 
-Live = dict[tuple[str, str], dict[str, Any]]
+Live = dict[bytes, dict[str, Any]]  # by account_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Accounts:
     ) -> None:
         self._mapping, self._run, self._workers, self._clock = mapping, state_dir / "run", workers, clock
         self._last: Snapshot | None = None
-        self._rows: list[tuple[Account, tuple[str, str]]] = []  # with what the workers know each by
+        self._rows: list[tuple[Account, bytes]] = []  # with what the workers know each by
         self._read = -math.inf
         self._looked = 0.0
         self._silent_until: dict[int, float] = {}
@@ -121,10 +121,10 @@ class Accounts:
         self._last = None
         self._read = -math.inf
 
-    def _read_rows(self) -> list[tuple[Account, tuple[str, str]]]:
+    def _read_rows(self) -> list[tuple[Account, bytes]]:
         if self._clock() - self._read >= ROWS_SECONDS:
             rows = sorted(self._mapping.all_accounts(), key=_order)
-            self._rows, self._read = [(row, _key(row.protocol, row.ext_user)) for row in rows], self._clock()
+            self._rows, self._read = [(row, account_digest(row.protocol, row.ext_user)) for row in rows], self._clock()
         return self._rows
 
     def ask(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
@@ -136,7 +136,7 @@ class Accounts:
         live: Live = {}
         answers = self.ask("status")
         for answer in answers:
-            live |= {_key(one["protocol"], one["ext_user"]): one for one in answer["accounts"]}
+            live |= {account_digest(one["protocol"], one["ext_user"]): one for one in answer["accounts"]}
         return live, len(answers)
 
     def _ask(self, number: int, command: str, **arguments: Any) -> dict[str, Any] | None:
@@ -151,10 +151,6 @@ class Accounts:
 
 def _order(row: Account) -> tuple[str, str, str]:
     return row.sip_user, row.protocol, row.ext_user
-
-
-def _key(protocol: str, ext_user: str) -> tuple[str, str]:
-    return protocol, normalize_im_name(protocol, ext_user)
 
 
 def _entry(row: Account, known: dict[str, Any]) -> Entry:
