@@ -23,6 +23,7 @@ from purple_bridge.errors import ConfigurationError
 from tests.command_line import JABBER, Purplectl
 from tests.databases import KINDS, create_old_table, empty_database
 from tests.purplectl import COMMAND, run_purplectl
+from tests.servers.kamailio import PROJECT
 from tests.waiting import wait_until
 
 ALICE = "sip:alice@example.org"
@@ -160,6 +161,30 @@ def test_no_password_is_null(purplectl: Purplectl, engine: Engine) -> None:
 def test_where_no_password_comes_from(options: list[str], stdin: str, error: str, purplectl: Purplectl) -> None:
     assert error in purplectl.fails(2, "account", "add", ALICE, JABBER, "alice@x", *options, stdin=stdin)
     assert purplectl.accounts() == []
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@pytest.mark.parametrize("option", ["--password-stdin", "--password-file"])
+def test_a_password_is_utf8_in_every_locale(
+    option: str, locale: str, purplectl: Purplectl, tmp_path: Path, engine: Engine
+) -> None:
+    file = tmp_path / "password"
+    source = (option, str(file)) if option == "--password-file" else (option,)
+
+    def add(password: bytes) -> subprocess.CompletedProcess[bytes]:
+        file.write_bytes(password)
+        command = [*COMMAND, "account", "add", ALICE, JABBER, "alice@x", *source]
+        variables = {**os.environ, **purplectl.environment, "LC_ALL": locale, "PYTHONPATH": str(PROJECT)}
+        return subprocess.run(command, input=password, env=variables, capture_output=True, check=False, timeout=60)
+
+    refused = add("grün\n".encode("latin-1"))
+    assert refused.returncode == 2
+    assert refused.stdout == b""
+    assert refused.stderr.startswith(b"purplectl: the password is not UTF-8: write it in UTF-8")
+    assert refused.stderr.count(b"\n") == 1
+    assert purplectl.accounts() == []
+    assert add("grün\r\n".encode() + b"not read: \xfc\n").returncode == 0
+    assert Mapping(engine).accounts_of("alice@example.org")[0].password == "grün"
 
 
 def test_a_prompt_on_a_terminal_shows_no_password(purplectl: Purplectl, tmp_path: Path, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -41,6 +41,7 @@ CHECKOUT = Path(__file__).parents[2]
 SYSTEM_STATE = Path("/var/lib/kamailio-purple")
 KAMAILIO_CONFIG = Path("/etc/kamailio/kamailio.cfg")  # of a site that has the gateway in a Kamailio of its own
 
+_NOT_UTF8 = "the password is not UTF-8: write it in UTF-8 (iconv -f LATIN1 -t UTF-8)"
 _NO_DATABASE = "no database is given: use --db-url, set PURPLE_DB_URL, or give --config with a purple.db_url in it"
 
 
@@ -231,8 +232,15 @@ class PasswordSource:
         return self.stdin or self.file is not None
 
     def read(self) -> str:
-        """The password, from a prompt on a terminal if no option says where. Raises UsageError for none."""
-        password = self._line().rstrip("\r\n")
+        """The password, from a prompt on a terminal if no option says where.
+
+        Raises UsageError for none, and for one that is not UTF-8, whatever the locale.
+        """
+        try:
+            password = self._line().rstrip("\r\n")
+            password.encode()  # a terminal's octets may have become surrogates (PEP 383)
+        except UnicodeError:
+            raise click.UsageError(_NOT_UTF8) from None
         if not password:
             raise click.UsageError("the password is empty")
         return password
@@ -241,13 +249,17 @@ class PasswordSource:
         if self.stdin and self.file:
             raise click.UsageError("--password-stdin and --password-file exclude each other")
         if self.file:
-            with self.file.open(encoding="utf-8") as file:
-                return file.readline()
+            with self.file.open("rb") as file:
+                return _first_line(file)
         if self.stdin:
-            return click.get_text_stream("stdin").readline()
+            return _first_line(click.get_binary_stream("stdin"))
         if not sys.stdin.isatty():
             raise click.UsageError("a password is needed: --password-stdin or --password-file")
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _first_line(stream: IO[bytes]) -> str:
+    return stream.readline().partition(b"\r")[0].decode()
 
 
 def password_options(command: Callable[..., None]) -> Callable[..., None]:

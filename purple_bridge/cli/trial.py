@@ -123,7 +123,7 @@ def _stored(given: Given, named: Named) -> Spec:
 
 def _from_stdin() -> Spec:
     try:
-        fields = json.loads(click.get_text_stream("stdin").read())
+        fields = json.loads(click.get_binary_stream("stdin").read())  # UTF-8, whatever the locale
         spec = Spec(fields["protocol"], fields["ext_user"], fields.get("password"), fields.get("options") or {})
     except (ValueError, TypeError, KeyError, AttributeError):
         raise click.UsageError("stdin: write a JSON object with protocol, ext_user, password and options") from None
