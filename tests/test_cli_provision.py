@@ -132,6 +132,25 @@ def test_users_are_listed_in_order(purplectl: Purplectl) -> None:
     assert listed == ["sip:carol@a.example", "sip:alice@b.example", "sip:bob@b.example"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_outside_of_ascii_are_found(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """SQLite's lower(), and that of PostgreSQL in the C locale, know no case of them."""
+    purplectl = Purplectl(empty_database(kind, request, tmp_path), tmp_path)
+    purplectl.done("db", "create")
+    user = "sip:Älice@example.org"
+    purplectl.done("user", "add", user, "--password-stdin", stdin="old\n")
+    assert "exists already" in purplectl.fails(1, "user", "add", user, "--password-stdin", stdin="x\n")
+    purplectl.done("user", "passwd", user, "--password-stdin", stdin="new\n")
+    purplectl.done("user", "remove", user)
+    assert json.loads(purplectl.done("user", "list", "--json")) == []
+    account = (user, JABBER, "alice@x")
+    purplectl.done("account", "add", *account, "--no-password")
+    assert "already" in purplectl.fails(1, "account", "add", *account, "--no-password")
+    assert len(json.loads(purplectl.done("account", "list", "sip:%C3%84LICE@example.org", "--json"))) == 1
+    purplectl.done("account", "remove", *account)
+    assert purplectl.accounts() == []
+
+
 # --- passwords --------------------------------------------------------------------------------------------
 
 
@@ -275,6 +294,16 @@ def test_an_existing_account(purplectl: Purplectl) -> None:
     again = ("account", "add", "sip:ALICE@example.org", JABBER, "Alice@X", "--no-password")
     assert "already" in purplectl.fails(1, *again)
     assert len(purplectl.accounts()) == 1
+
+
+def test_a_sips_address_names_the_same_user(purplectl: Purplectl, engine: Engine) -> None:
+    purplectl.done("account", "add", "sips:Alice@example.org:5061", JABBER, "alice@x", "--no-password")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT sip_user FROM purplemap").scalar_one() == ALICE
+    assert "already" in purplectl.fails(1, "account", "add", ALICE, JABBER, "alice@x", "--no-password")
+    assert purplectl.done("account", "list", ALICE).startswith(ALICE)
+    purplectl.done("account", "remove", "sips:alice@example.org", JABBER, "alice@x")
+    assert purplectl.accounts() == []
 
 
 @pytest.mark.parametrize("command", [["remove"], ["set", "--option", "port=1"]])

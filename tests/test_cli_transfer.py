@@ -176,6 +176,18 @@ def test_rows_that_exist_are_left_unless_replaced(database: Database) -> None:
     assert again == {"changed": False, "added": 0, "unchanged": 3, "updated": 0, "left": 0, "dry_run": False}
 
 
+def test_a_user_is_stored_in_the_spelling_that_is_found(database: Database) -> None:
+    users = ["sips:Alice@Example.org", "SIP:%c3%84lice@example.org:5060;x=y", "sip:al%2Aice@example.org"]
+    file = database.file(HEADER + "".join(f"{user},alice@x,{JABBER},,\r\n" for user in users))
+    assert database.purplectl.done("import", file) == "3 added, 0 unchanged, 0 changed\n"
+    stored = [ALICE, "sip:%C3%A4lice@example.org", "sip:al*ice@example.org"]
+    assert [row[0] for row in database.rows()] == stored
+    assert database.purplectl.done("import", file) == "0 added, 3 unchanged, 0 changed\n"
+    for user in users:
+        database.purplectl.done("account", "remove", user, JABBER, "alice@x")
+    assert database.rows() == []
+
+
 def test_all_wrong_rows_are_named_and_nothing_is_imported(database: Database) -> None:
     lines = [
         (f"{ALICE},alice@x,{JABBER},,", ""),

@@ -279,7 +279,7 @@ def password_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class SipUser(click.ParamType):
-    """``sip:USER@DOMAIN`` as a ``SipAddress``."""
+    """``sip:USER@DOMAIN`` as a ``SipAddress``; what else a URI may say does not name another user."""
 
     name = "sip:user@domain"
 
@@ -290,7 +290,7 @@ class SipUser(click.ParamType):
             self.fail(error.reason, param, ctx)
         if not address.user:
             self.fail(f"{value!r} has no user: write sip:USER@DOMAIN", param, ctx)
-        return address
+        return SipAddress(address.user, address.host)
 
 
 # --- errors and output ------------------------------------------------------------------------------------

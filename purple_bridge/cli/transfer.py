@@ -37,7 +37,7 @@ from purple_bridge.cli.options import (
 from purple_bridge.db.account import Account, OptionValue
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.passwords import Unreadable
-from purple_bridge.db.provision import Change, stored_rows, write_rows
+from purple_bridge.db.provision import Change, stored_rows, stored_user, write_rows
 from purple_bridge.errors import BadRequest
 from purple_bridge.row_files import (
     COLUMNS,
@@ -179,7 +179,7 @@ class Row:
     @property
     def columns(self) -> dict[str, str | None]:
         return {
-            "sip_user": self.user.uri,
+            "sip_user": stored_user(self.user),
             "ext_user": self.ext_user,
             "ext_prot": self.protocol,
             PASSWORD: self.password,
@@ -295,7 +295,7 @@ def _sip_user(text: str) -> SipAddress:
     address = SipAddress.parse(text.strip() if has_scheme else f"sip:{text.strip()}")
     if not address.user:
         raise click.UsageError(f"sip_user {text!r}: write sip:USER@DOMAIN")
-    if len(address.uri) > LONGEST_URI:
+    if len(stored_user(address)) > LONGEST_URI:
         raise click.UsageError(f"sip_user is longer than {LONGEST_URI} characters")
     return address
 

@@ -25,6 +25,11 @@ _NO_OPTIONS = "{} has no column ext_options: run `purplectl db upgrade` first"
 _TOO_NARROW = "{}.ext_pass holds {} characters, and this password takes {}: run `purplectl db upgrade` first"
 
 
+def stored_user(user: SipAddress) -> str:
+    """The column ``sip_user``: of all spellings of a user the one that every database finds (``Mapping``)."""
+    return SipAddress(user.user.lower(), user.host).uri
+
+
 def add_account(
     engine: Engine,
     user: SipAddress,
@@ -40,7 +45,7 @@ def add_account(
     Raises SQLAlchemyError, and ConfigurationError where the table cannot hold options or password, or where the key
     file cannot be used.
     """
-    row: dict[str, str | None] = {"sip_user": user.uri, "ext_prot": protocol, "ext_user": ext_user}
+    row: dict[str, str | None] = {"sip_user": stored_user(user), "ext_prot": protocol, "ext_user": ext_user}
     mapping = purplemap_table(table, engine.dialect.name)
     with passwords.writing() as seal, engine.begin() as connection:
         row |= _password_column(connection, mapping, seal(password, protocol, ext_user))

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, select, update
 
 from purple_bridge.addresses import SipAddress
 from purple_bridge.db.tables import subscriber
@@ -66,9 +66,7 @@ def has_user(engine: Engine, user: SipAddress) -> bool:
 def credentials(engine: Engine, user: str, domain: str = "") -> list[Credentials]:
     """Of the users of that name, in whatever case; without ``domain``, of all domains. Raises SQLAlchemyError."""
     table = subscriber
-    statement = select(table.c.username, table.c.domain, table.c.ha1).where(
-        func.lower(table.c.username) == user.lower()
-    )
+    statement = select(table.c.username, table.c.domain, table.c.ha1).where(_has_name(user))
     if domain:
         statement = statement.where(func.lower(table.c.domain) == domain.lower())
     with engine.connect() as connection:
@@ -85,7 +83,12 @@ def list_users(engine: Engine) -> list[str]:
 
 
 def _is(user: SipAddress) -> ColumnElement[bool]:
-    return and_(func.lower(subscriber.c.username) == user.user.lower(), func.lower(subscriber.c.domain) == user.host)
+    return and_(_has_name(user.user), func.lower(subscriber.c.domain) == user.host)
+
+
+def _has_name(name: str) -> ColumnElement[bool]:
+    """In whatever case; outside of ASCII, where databases may know none, also as it was added."""
+    return or_(func.lower(subscriber.c.username) == name.lower(), subscriber.c.username == name)
 
 
 def _hashes(user: SipAddress, password: str) -> dict[str, str]:
