@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ import pytest
 from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher.environment import shared_megabytes
 from purple_bridge.launcher.listeners import Listener, parse_listener
-from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config
+from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config, read_fixed
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
 from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS
@@ -237,6 +238,68 @@ def test_database_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert "s3cret" not in refused.stderr + refused.stdout
 
 
+# ---- values that kamailio.cfg itself has
+
+
+def edited(directory: Path, name: str, literal: str) -> Path:
+    """The shipped kamailio.cfg with a value of its own for one parameter."""
+    config = directory / "edited.cfg"
+    text = (PROJECT / "kamailio.cfg").read_text()
+    config.write_text(re.sub(rf"^purple\.{name} = \w+", f"purple.{name} = {literal}", text, flags=re.MULTILINE))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "literal", "arguments"),
+    [
+        ("workers", "1", ["--workers", "2"]),
+        ("queue_ttl", "60", ["--set", "purple.queue_ttl=70"]),
+        ("db_url", '"mysql://k:s3cret@h/d"', ["--db-url", "sqlite:////nowhere/purple.db"]),
+        ("web", '"127.0.0.1:8080"', ["--web", "127.0.0.1:8081"]),
+        ("auth", "1", ["--no-auth"]),
+        ("state_dir", '"/nowhere/state"', []),
+    ],
+)
+def test_an_option_that_would_not_count_is_refused(
+    tmp_path: Path, name: str, literal: str, arguments: list[str]
+) -> None:
+    """What stands in the file itself wins over the launcher's defines."""
+    config = edited(tmp_path, name, literal)
+    refused = start_in(tmp_path / "state", "--config", str(config), *arguments)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(f"purplectl: purple.{name}: {config} has another value")
+    assert refused.stderr.count("\n") == 1
+    assert "s3cret" not in refused.stderr
+
+
+def test_an_option_does_not_win_over_a_redefinition(tmp_path: Path) -> None:
+    config = tmp_path / "own.cfg"
+    config.write_text(f'#!redefine PURPLE_WORKERS 1\ninclude_file "{PROJECT}/kamailio.cfg"\n')
+    refused = start_in(tmp_path / "state", "--config", str(config), "--workers", "2")
+    assert f"purple.workers: {config} has another value" in refused.stderr
+
+
+class FromFile(Kamailio):
+    """Without the options that its kamailio.cfg stands in for."""
+
+    def command(self) -> list[str]:
+        words = super().command()
+        start = words.index("--state-dir")
+        assert words[start + 2 : start + 4] == ["--workers", "1"]
+        return [*words[:start], *words[start + 4 :]]
+
+
+def test_the_file_says_what_no_option_says(tmp_path: Path) -> None:
+    config = edited(tmp_path, "state_dir", f'"{tmp_path}/state"')
+    config.write_text(config.read_text().replace("purple.workers = PURPLE_WORKERS", "purple.workers = 1"))
+    options = ["--config", str(config), "--set", "purple.workers=1"]
+    with FromFile(tmp_path, workers=1, users={"alice": "a-secret"}, options=options) as server:
+        assert [path.name for path in sockets_of(server) if path.name.startswith("worker")] == ["worker-1.sock"]
+        with Phone(f"sip:alice@{server.domain}", "a-secret", ("127.0.0.1", server.port)) as phone:
+            assert phone.register().status == 200
+
+
 # ---- secrets
 
 
@@ -331,6 +394,16 @@ def test_parameters_written_into_a_config_are_read() -> None:
         "workers": "4",
         "gateway_domain": "gw.example.net",
     }
+
+
+def test_parameters_that_the_file_itself_fixes() -> None:
+    text = (
+        "#!define PURPLE_QUEUE_TTL 1\n#!trydef PURPLE_AVATARS \"inline\"\n#!redef PURPLE_QUEUE \"always\"\n"
+        'purple.gateway_domain = "im.localdomain"\npurple.workers = PURPLE_WORKERS\n/*\npurple.auth = 0\n*/\n'
+        "#!ifdef WITH_DEBUG\n#!ifndef X\n#!endif\npurple.log_level = \"debug\"\n#!endif\n# purple.user_rate = 1\n"
+    )
+    assert read_fixed(text) == {"queue": "always", "gateway_domain": "im.localdomain"}
+    assert read_config(text)["gateway_domain"] == "im.localdomain", "although a define with it would not count"
 
 
 def test_the_shipped_defaults_are_those_of_kamailio_cfg() -> None:

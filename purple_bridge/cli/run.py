@@ -29,7 +29,14 @@ from purple_bridge.launcher.listeners import (
     is_loopback,
     parse_listener,
 )
-from purple_bridge.launcher.parameters import check_value, parse_settings, read_config
+from purple_bridge.launcher.parameters import (
+    SETTABLE,
+    check_agreement,
+    check_value,
+    parse_settings,
+    read_config,
+    read_fixed,
+)
 from purple_bridge.launcher.privacy import keep_private
 from purple_bridge.launcher.runner import check_configuration, run_gateway
 from purple_bridge.launcher.state import StateDirectory
@@ -139,7 +146,8 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     "--state-dir",
     envvar="PURPLE_STATE_DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory of the running gateway's files. Default: ./state in a checkout, else /var/lib/kamailio-purple.",
+    help="Directory of the running gateway's files. Default: what kamailio.cfg says, else ./state in a checkout, else"
+    " /var/lib/kamailio-purple.",
 )
 @click.option(
     "--workers",
@@ -196,11 +204,15 @@ def run_command(**values: Any) -> None:
     keep_private()
     options = Options(**values)
     _check_tls_options(options)
-    state = StateDirectory((options.state_dir or default_state_dir()).absolute())
+    config = _config(options.config)
+    text = config.read_text(encoding="utf-8", errors="replace")
+    check_agreement(read_fixed(text), _given(options), config)
+    said = read_config(text)
+    state = StateDirectory((options.state_dir or Path(said.get("state_dir") or default_state_dir())).absolute())
     state.create()
     with state.locked():
         kamailio = find_kamailio()
-        run = _run_of(options, state, kamailio)
+        run = _run_of(options, config, _parameters(options, said, state), state, kamailio)
         _warn(run)
         _prepare(run)
         check_configuration(run, kamailio)
@@ -214,16 +226,28 @@ def _check_tls_options(options: Options) -> None:
         raise click.UsageError(f"{tls[0]} needs --certificate FILE and --private-key FILE")
 
 
-def _run_of(options: Options, state: StateDirectory, kamailio: Kamailio) -> Run:
-    domains = options.domains or (options.listeners[0].host,)
-    config = _config(options.config)
+def _given(options: Options) -> dict[str, str]:
+    """The parameters that options or the environment set."""
+    own = {
+        "db_url": options.db_url,
+        "workers": str(options.workers) if options.workers else None,
+        "state_dir": str(options.state_dir) if options.state_dir else None,
+        "web": _address_of(options.web),
+        "auth": "0" if options.no_auth else None,
+    }
+    return options.settings | {name: value for name, value in own.items() if value}
+
+
+def _run_of(
+    options: Options, config: Path, parameters: dict[str, str], state: StateDirectory, kamailio: Kamailio
+) -> Run:
     return Run(
         config=config,
         script=options.script or default_script(),
         state=state,
         listeners=options.listeners,
-        domains=domains,
-        parameters=_parameters(options, config, state, domains[0]),
+        domains=_domains(options),
+        parameters=parameters,
         web=options.web,
         receivers=options.receivers,
         auth=not options.no_auth,
@@ -242,9 +266,13 @@ def _config(chosen: Path | None) -> Path:
     return config
 
 
-def _parameters(options: Options, config: Path, state: StateDirectory, domain: str) -> dict[str, str]:
-    """All ``purple.NAME`` values: of an option, else of ``--set``, else of kamailio.cfg, else the default."""
-    own = {"db_url": options.db_url, "workers": str(options.workers) if options.workers else None}
+def _domains(options: Options) -> tuple[str, ...]:
+    return options.domains or (options.listeners[0].host,)
+
+
+def _parameters(options: Options, said: dict[str, str], state: StateDirectory) -> dict[str, str]:
+    """All ``purple.NAME`` values: of an option, of ``--set``, of kamailio.cfg (``said``), or the default."""
+    domain = _domains(options)[0]
     values = {
         "db_url": f"sqlite:///{state.path / 'purple.db'}",
         "db_table": PURPLEMAP,
@@ -253,9 +281,8 @@ def _parameters(options: Options, config: Path, state: StateDirectory, domain: s
         "internal": f"127.0.0.1:{free_loopback_port()}",
         # who is on this machine reaches its loopback himself
         "user_servers": "any" if all(map(is_loopback, _hosts(options))) else "public",
-        **read_config(config.read_text(encoding="utf-8", errors="replace")),
-        **options.settings,
-        **{name: value for name, value in own.items() if value},
+        **said,
+        **{name: value for name, value in _given(options).items() if name in SETTABLE},
         "state_dir": str(state.path),
         "rpc_socket": str(state.rpc_socket),
         "web": _address_of(options.web),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from purple_bridge.errors import ConfigurationError
 
@@ -38,6 +39,7 @@ NUMBERS = (
 # what `purplectl run` itself decides; `auth` follows from WITH_AUTH
 LAUNCHERS_OWN = ("state_dir", "rpc_socket", "web", "auth")
 SETTABLE = tuple(name for name in (*STRINGS, *NUMBERS) if name not in LAUNCHERS_OWN)
+CONFIGURABLE = (*SETTABLE, "state_dir")
 
 # the defaults of the shipped kamailio.cfg for which the launcher has better ones
 SHIPPED = {
@@ -45,11 +47,14 @@ SHIPPED = {
     "gateway_domain": "im.localdomain",
     "internal": "127.0.0.1:5059",
     "user_servers": "public",
+    "state_dir": "/var/lib/kamailio-purple",
 }
 
 _LITERAL = r'("(?:[^"\\\n]|\\.)*"|[0-9]+)'
 _DEFINE = re.compile(rf"^#!(?:re|try)?def(?:ine)?[ \t]+PURPLE_(\w+)[ \t]+{_LITERAL}", re.MULTILINE)
 _PARAMETER = re.compile(rf"^[ \t]*purple\.(\w+)[ \t]*=[ \t]*{_LITERAL}", re.MULTILINE)
+_REDEFINE = re.compile(rf"^#!redef(?:ine)?[ \t]+PURPLE_(\w+)[ \t]+{_LITERAL}", re.MULTILINE)
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:
@@ -64,17 +69,51 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
 def read_config(text: str) -> dict[str, str]:
     """What an operator has written into a kamailio.cfg: NAME -> value of each parameter set there.
 
-    As ``purple.NAME = literal`` or in a define ``PURPLE_NAME``; what still is the shipped default counts as not set.
+    As ``purple.NAME = literal`` or in a define ``PURPLE_NAME``; a define that still is the shipped default counts as
+    not set.
     """
-    values = read_all(text)
-    return {name: values[name] for name in SETTABLE if name in values and values[name] != SHIPPED.get(name)}
+    values = {name: value for name, value in read_all(text).items() if value != SHIPPED.get(name)} | read_fixed(text)
+    return {name: values[name] for name in CONFIGURABLE if name in values}
 
 
 def read_all(text: str) -> dict[str, str]:
     """As ``read_config``, with what the launcher decides and with the shipped defaults."""
+    return _named([*_DEFINE.findall(text), *_PARAMETER.findall(text)])
+
+
+def read_fixed(text: str) -> dict[str, str]:
+    """NAME -> value of each parameter that no define in front of this kamailio.cfg changes.
+
+    By ``purple.NAME = literal`` or ``#!redefine``; not within ``#!ifdef``, where it may not count.
+    """
+    lines, depth = [], 0
+    for line in _COMMENT.sub("", text).splitlines():
+        depth += line.startswith("#!if") - line.startswith("#!endif")
+        if depth == 0:
+            lines.append(line)
+    always = "\n".join(lines)
+    return _named([*_REDEFINE.findall(always), *_PARAMETER.findall(always)])
+
+
+def _named(found: Iterable[tuple[str, str]]) -> dict[str, str]:
     names = {name.lower(): name for name in (*STRINGS, *NUMBERS)}
-    found = [*_DEFINE.findall(text), *_PARAMETER.findall(text)]
     return {names[name.lower()]: unquoted(value) for name, value in found if name.lower() in names}
+
+
+def check_agreement(fixed: Mapping[str, str], given: Mapping[str, str], config: Path) -> None:
+    """ConfigurationError where ``config`` has a value of its own for a parameter that is ``given`` another one."""
+    for name, value in given.items():
+        if name in fixed and _normal(name, fixed[name]) != _normal(name, value):
+            raise ConfigurationError(
+                f"purple.{name}: {config} has another value than the options or the environment, and it would win;"
+                " change it there, or leave the option out"
+            )
+
+
+def _normal(name: str, value: str) -> str:
+    if name == "state_dir":
+        return str(Path(value).absolute())
+    return value.lstrip("0") or "0" if name in NUMBERS else value
 
 
 def _parse_setting(text: str) -> tuple[str, str]:
