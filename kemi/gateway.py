@@ -211,7 +211,9 @@ class Routes:
         port = self._port
         if port != self._internal_port or f"{_text('$Ri')}:{port}" != self._internal or _text("$pr") != "udp":
             return NEXT
-        if KSR.is_myself(f"sip:{_text('$si')}:{_text('$sp')};transport=udp") <= 0:
+        # an alias that is another address of this machine is no socket: there every local user may take a port
+        source = _text("$si")
+        if not _is_loopback(source) or KSR.is_myself(f"sip:{source}:{_text('$sp')};transport=udp") <= 0:
             return _reply(403, "Forbidden")
         if method == "SUBSCRIBE":
             self._answer_here()

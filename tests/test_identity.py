@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -16,6 +17,7 @@ from purple_bridge.db.engine import make_engine
 from tests.agents.dialog import new_token
 from tests.agents.phone import Phone, pidf
 from tests.agents.sip import Digest, Response, challenge, ha1, parse
+from tests.network import run_in_network
 from tests.servers.kamailio import Kamailio
 
 DOMAIN, OTHER = "127.0.0.1", "example.net"
@@ -432,3 +434,12 @@ def test_rows_of_peers_mean_nothing_without_the_option(kamailio: Kamailio) -> No
     engine.dispose()
     with Wire(kamailio.port, "127.0.0.2") as wire:
         assert wire.exchange(written("MESSAGE", BOB, {})).status == 407
+
+
+def test_an_address_of_the_domain_is_not_one_of_its_sockets(tmp_path: Path) -> None:
+    """`--domain ADDRESS`: phones behind a router name it; who takes a port of it on this machine is not believed."""
+    result = run_in_network("tests.behind_router", tmp_path)
+    assert (result["registered"], result["message"], result["watch"]) == ([200, 200], 200, 200)
+    assert result["stranger"] == 403
+    assert result["messages"] == ["to bob"]
+    assert result["notes"] == ["at home"]

@@ -118,6 +118,18 @@ def test_ready_means_that_sip_and_every_worker_answer(running: Kamailio) -> None
     assert {f"worker-{number}.sock" for number in (1, 2)} <= {path.name for path in sockets_of(running)}
 
 
+def test_an_address_that_is_no_listeners_is_this_server_too(tmp_path: Path) -> None:
+    """As behind a router; loopback's are believed more than others, so those are not."""
+    options = ["--domain", "127.0.0.1", "--domain", "127.0.0.9"]
+    with Kamailio(tmp_path, "192.0.2.7", users={"alice": "a-secret"}, options=options) as server:
+        wrapper = (server.state_dir / "kamailio-run.cfg").read_text()
+        assert re.findall(r"^alias=(.*)$", wrapper, re.MULTILINE) == ['"192.0.2.7"']
+        with Phone("sip:alice@192.0.2.7", "a-secret", ("127.0.0.1", server.port)) as phone:
+            assert phone.register().status == 200
+            assert phone.message(phone.aor, "to myself").status == 200
+            assert phone.wait_message().text == "to myself"
+
+
 def test_killed_launcher_leaves_nothing(kamailio: Kamailio) -> None:
     kamailio.send_signal(signal.SIGKILL)
     kamailio.wait_end(5)

@@ -134,7 +134,8 @@ def _parse_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
     multiple=True,
     callback=_parsed(_parse_domains),
     metavar="DOMAIN",
-    help="A SIP domain of this server; repeat for more. Default: the host of the first --listen.",
+    help="A SIP domain of this server, or an address that phones know it by; repeat for more."
+    " Default: the host of the first --listen.",
 )
 @click.option(
     "--db-url",

@@ -97,8 +97,8 @@ def wrapper_text(run: Run) -> str:
         *define_lines(run.parameters),
         *_server_defines(run),
         *_listen_lines(run),
-        f"children={run.receivers}",  # behind the last `listen`, which would take what follows for more addresses
-        *(f"alias={quoted(domain)}" for domain in run.domains if not is_ip_address(domain)),
+        *(f"alias={quoted(domain)}" for domain in _aliases(run)),
+        f"children={run.receivers}",  # behind `listen` and `alias`, which would take what follows for more of them
         f"include_file {quoted(str(run.config))}",
     ]
     return "\n".join(lines) + "\n"
@@ -130,6 +130,19 @@ def _server_defines(run: Run) -> list[str]:
         **({"TLS_CONFIG": str(run.state.tls_config)} if run.tls else {}),
     }
     return [f"#!define {name} {quoted(value)}" for name, value in values.items()]
+
+
+def _aliases(run: Run) -> list[str]:
+    """What requests may name this server by beside its listeners: domains, and the address that a router has for it.
+
+    Addresses of loopback are believed more than others (docs/security.md), so only listeners have them.
+    """
+    listeners = {listener.host for listener in run.listeners}
+    return [
+        domain
+        for domain in run.domains
+        if not is_ip_address(domain) or (domain not in listeners and not is_loopback(domain))
+    ]
 
 
 def _lists_uri(listener: Listener) -> str:
