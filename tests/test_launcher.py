@@ -9,7 +9,10 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,11 @@ from purple_bridge.errors import ConfigurationError
 from purple_bridge.launcher.environment import shared_megabytes
 from purple_bridge.launcher.listeners import Listener, parse_listener
 from purple_bridge.launcher.parameters import SHIPPED, define_lines, parse_settings, read_config, read_fixed
+from purple_bridge.launcher.runner import DRAIN_SECONDS, _drain
+from purple_bridge.launcher.state import StateDirectory
 from purple_bridge.launcher.versions import Kamailio as InstalledKamailio
 from purple_bridge.launcher.versions import check_version
-from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS
+from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS, Run
 from tests.agents.phone import Phone, pidf
 from tests.purplectl import run_purplectl
 from tests.servers.kamailio import PROJECT, Kamailio
@@ -356,6 +361,34 @@ def test_check_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 # ---- parts that need no server
+
+
+def test_all_workers_are_asked_to_write_down_at_once(tmp_path: Path) -> None:
+    """None of them waits for another, and all together have one limit."""
+    state = StateDirectory(tmp_path)
+    state.create()
+    run = Run(tmp_path, tmp_path, state, (), (), {"workers": "4"})
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_listening(state.worker_socket(number))) for number in range(1, 5)]
+        drain = threading.Thread(target=_drain, args=(run,))
+        began = time.monotonic()
+        drain.start()
+        asked = [stack.enter_context(worker.accept()[0]) for worker in reversed(workers)]
+        assert [json.loads(one.recv(1000))["command"] for one in asked] == ["drain"] * 4
+        assert time.monotonic() - began < DRAIN_SECONDS / 2
+        for one in asked[:3]:
+            one.sendall(b"{}\n")
+        drain.join(2 * DRAIN_SECONDS)  # the fourth never answers
+        assert not drain.is_alive()
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.settimeout(20)
+        listener.bind(str(path))
+        listener.listen()
+        yield listener
 
 
 @pytest.mark.parametrize("version", [(5, 6, 0), (5, 6, 3), (5, 7, 9), (6, 0, 1), (6, 1, 0)])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import IO
 
 from purple_bridge.control_client import ask
@@ -65,11 +67,19 @@ def run_gateway(run: Run, kamailio: Kamailio, log: IO[bytes] | int, announce: Ca
 
 
 def _drain(run: Run) -> None:
-    """Let the workers write down what they hold in memory; one that does not answer is not waited for."""
+    """Let the workers write down what they hold in memory, all at once; one that does not answer in time is left."""
     end = time.monotonic() + DRAIN_SECONDS
-    for number in range(1, run.workers + 1):
-        with contextlib.suppress(OSError, ValueError):
-            ask(run.state.worker_socket(number), "drain", timeout=max(0.1, end - time.monotonic()))
+    sockets = [run.state.worker_socket(number) for number in range(1, run.workers + 1)]
+    threads = [threading.Thread(target=_drain_worker, args=(path,), daemon=True) for path in sockets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _drain_worker(path: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        ask(path, "drain", timeout=DRAIN_SECONDS)
 
 
 def _wait_until_ready(run: Run, supervisor: Supervisor) -> None:
