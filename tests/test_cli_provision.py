@@ -19,11 +19,13 @@ from purple_bridge.cli.options import Given, default_state_dir, resolve
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import Mapping
 from purple_bridge.db.tables import subscriber
+from purple_bridge.db.urls import redacted
 from purple_bridge.errors import ConfigurationError
 from tests.command_line import JABBER, Purplectl
 from tests.databases import KINDS, create_old_table, empty_database
 from tests.purplectl import COMMAND, run_purplectl
 from tests.servers.kamailio import PROJECT
+from tests.servers.mariadb import MariaDB
 from tests.waiting import wait_until
 
 ALICE = "sip:alice@example.org"
@@ -466,3 +468,11 @@ def test_the_environment_stands_for_the_options(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"db_url": f"sqlite:///{tmp_path / 'k.db'}"}))
     assert CliRunner().invoke(cli, ["db", "create"], env={"PURPLE_STATE_DIR": str(tmp_path)}).exit_code == 0
     assert (tmp_path / "k.db").exists()
+
+
+def test_db_create_says_in_which_database(purplectl: Purplectl, mariadb: MariaDB) -> None:
+    assert purplectl.done("db", "create").splitlines()[-1].startswith(f"{purplectl.url}: 0 tables created, ")
+    assert purplectl.done("db", "upgrade").splitlines()[-1].startswith(f"{purplectl.url}: 0 tables created, ")
+    url = mariadb.create_database("says_which")
+    named = json.loads(purplectl.done("db", "create", "--json", "--db-url", url))["database"]
+    assert named == redacted(url) != url

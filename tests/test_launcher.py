@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +30,7 @@ from purple_bridge.launcher.versions import check_version
 from purple_bridge.launcher.wrapper import INTERNAL_RECEIVERS, Run
 from tests.agents.phone import Phone, pidf
 from tests.purplectl import run_purplectl
-from tests.servers.kamailio import PROJECT, Kamailio
+from tests.servers.kamailio import PROJECT, PURPLECTL, Kamailio
 from tests.waiting import free_port, wait_until
 
 
@@ -360,6 +362,41 @@ def test_check_says_what_is_wrong(tmp_path: Path) -> None:
     assert "s3cret" not in checked.stdout + checked.stderr
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy whose kamailio.cfg names a database that does not answer; it has not been started yet."""
+    directory = tmp_path / "checkout"
+    shutil.copytree(PROJECT / "purple_bridge", directory / "purple_bridge")
+    url = f"postgres://kamailio:s3cret@127.0.0.1:{free_port()}/kamailio"
+    edited(tmp_path, "db_url", f'"{url}"').rename(directory / "kamailio.cfg")
+    return directory
+
+
+def check_in(checkout: Path, *arguments: str) -> str:
+    command = [sys.executable, "-c", PURPLECTL, "check", *arguments]
+    variables = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, cwd=checkout, env=variables, capture_output=True, text=True, check=False)
+    assert "s3cret" not in done.stdout + done.stderr
+    return done.stdout
+
+
+def test_check_before_the_first_start_goes_by_kamailio_cfg(checkout: Path, tmp_path: Path) -> None:
+    asked = "fail  database: postgres://kamailio:***@127.0.0.1"
+    assert asked in check_in(checkout)
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert f"warn  database: {other} does not exist yet" in check_in(checkout, "--db-url", other)
+    (checkout / "state").mkdir()
+    (checkout / "state" / "settings.json").write_text(json.dumps({"db_url": other}))
+    assert f"warn  database: {other} does not exist yet" in check_in(checkout), "as at the last start"
+    assert asked in check_in(checkout, "--config", str(checkout / "kamailio.cfg"))
+
+
+def test_check_finds_the_state_directory_that_kamailio_cfg_names(tmp_path: Path) -> None:
+    config = edited(tmp_path, "state_dir", f'"{tmp_path}/named"')
+    checked = run_purplectl("check", "--config", str(config))
+    assert f"permissions: {tmp_path}/named does not exist yet" in checked.stdout
+
+
 # ---- parts that need no server
 
 
@@ -443,9 +480,9 @@ def test_parameters_written_into_a_config_are_read() -> None:
 
 def test_parameters_that_the_file_itself_fixes() -> None:
     text = (
-        "#!define PURPLE_QUEUE_TTL 1\n#!trydef PURPLE_AVATARS \"inline\"\n#!redef PURPLE_QUEUE \"always\"\n"
+        '#!define PURPLE_QUEUE_TTL 1\n#!trydef PURPLE_AVATARS "inline"\n#!redef PURPLE_QUEUE "always"\n'
         'purple.gateway_domain = "im.localdomain"\npurple.workers = PURPLE_WORKERS\n/*\npurple.auth = 0\n*/\n'
-        "#!ifdef WITH_DEBUG\n#!ifndef X\n#!endif\npurple.log_level = \"debug\"\n#!endif\n# purple.user_rate = 1\n"
+        '#!ifdef WITH_DEBUG\n#!ifndef X\n#!endif\npurple.log_level = "debug"\n#!endif\n# purple.user_rate = 1\n'
     )
     assert read_fixed(text) == {"queue": "always", "gateway_domain": "im.localdomain"}
     assert read_config(text)["gateway_domain"] == "im.localdomain", "although a define with it would not count"

@@ -9,6 +9,7 @@ import click
 
 from purple_bridge.cli.options import Settings, database_options, json_option, print_json
 from purple_bridge.db.schema import Progress, SchemaReport, create_all, upgrade
+from purple_bridge.db.urls import redacted
 
 
 @click.group("db")
@@ -24,7 +25,7 @@ def create(settings: Settings, as_json: bool) -> None:
     report = create_all(settings.db_url, settings.table, _progress(as_json))
     if any(warning.startswith(f"{settings.table} ") for warning in report.warnings):
         report.warnings.append("run `purplectl db upgrade` for the new columns of the mapping")
-    _print(report, as_json)
+    _print(report, settings, as_json)
 
 
 @db_command.command("upgrade")
@@ -32,7 +33,7 @@ def create(settings: Settings, as_json: bool) -> None:
 @json_option
 def upgrade_(settings: Settings, as_json: bool) -> None:
     """Add to an existing mapping table what it lacks; its rows stay."""
-    _print(upgrade(settings.db_url, settings.table, _progress(as_json)), as_json)
+    _print(upgrade(settings.db_url, settings.table, _progress(as_json)), settings, as_json)
 
 
 def _progress(as_json: bool) -> Progress:
@@ -42,11 +43,12 @@ def _progress(as_json: bool) -> Progress:
     return (lambda line: click.echo(line, err=True)) if sys.stderr.isatty() else (lambda _line: None)
 
 
-def _print(report: SchemaReport, as_json: bool) -> None:
+def _print(report: SchemaReport, settings: Settings, as_json: bool) -> None:
+    database = redacted(settings.db_url)  # it may have been named by what a gateway has saved
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json({"database": database, **dataclasses.asdict(report)})
         return
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     changed = f", {len(report.changed)} changes" if report.changed else ""
-    click.echo(f"{len(report.created)} tables created, {len(report.kept)} kept{changed}")
+    click.echo(f"{database}: {len(report.created)} tables created, {len(report.kept)} kept{changed}")
