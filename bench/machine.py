@@ -25,7 +25,7 @@ def describe() -> dict[str, str]:
         "CPU": _cpu(),
         "a million additions in Python": f"{_addition_milliseconds():.0f} ms",
         "cores": str(os.cpu_count()),
-        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GB",
+        "main memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GB",
         "system": _found(r'PRETTY_NAME="(.*)"', "/etc/os-release"),
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
