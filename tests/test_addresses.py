@@ -25,6 +25,7 @@ from purple_bridge.addresses import (
     protocol_of_label,
 )
 from purple_bridge.errors import BadRequest, ConfigurationError
+from purple_bridge.functions.request import _parsed, parsed
 
 LONG = "x" * 1_000
 DOMAIN = GatewayDomain("im.example.org")
@@ -522,6 +523,14 @@ def test_long_names_take_neither_time_nor_memory() -> None:
     assert DOMAIN.contact_uri("prpl-jabber", "x" * 300).user == "x" * 300
     assert time.monotonic() - begin < 2
     assert _normal_name.cache_info().currsize + _contact_uri.cache_info().currsize == kept
+
+
+def test_long_uris_of_requests_take_no_memory() -> None:
+    """65,536 of them, each as long as a datagram, would be 4 GB."""
+    kept = _parsed.cache_info().currsize
+    assert parsed(f"sip:{'x' * 60_000}@sip.example.org").user == "x" * 60_000
+    assert _parsed.cache_info().currsize == kept
+    assert parsed("sip:short-and-kept@sip.example.org") is parsed("sip:short-and-kept@sip.example.org")
 
 
 @settings(deadline=None)

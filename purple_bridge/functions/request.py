@@ -13,6 +13,7 @@ from purple_bridge.errors import BodyTooLarge
 
 DEFAULT_EXPIRES = 3600  # RFC 3903 §4.1 leaves it to the server; RFC 3856 §6.4: 3600 s for a subscription
 LOCATION = "location"  # usrloc's table, as every kamailio.cfg calls it
+_LONGEST_KEPT = 256  # characters of a URI that is remembered: who sends it chooses it
 MAX_NOT_UTF_8 = 65_535 // 4 * 3  # octets of a body in another charset
 
 # what a MESSAGE is asked for: one call of Kamailio's `$_s`, which writes all into one text, costs as much as each
@@ -134,7 +135,11 @@ def expires_of(value: str, default: int) -> int:
     return min(int(value), 2**31) if value.isascii() and value.isdigit() else default
 
 
-@lru_cache(maxsize=65536)
 def parsed(uri: str) -> SipAddress:
-    """``SipAddress.parse``, remembered. Raises BadRequest."""
+    """``SipAddress.parse``, remembered for a URI of a usual length. Raises BadRequest."""
+    return (_parsed if len(uri) <= _LONGEST_KEPT else SipAddress.parse)(uri)
+
+
+@lru_cache(maxsize=65536)
+def _parsed(uri: str) -> SipAddress:
     return SipAddress.parse(uri)
