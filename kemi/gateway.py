@@ -292,12 +292,12 @@ class Routes:
             result = _check_by(known[0], realm)
             if result in CERTAIN:
                 return result
-        answers, result = KSR.purple.database_answers(0) > 0, NO_CREDENTIALS
+        answers, result = not name or KSR.purple.database_answers(0) > 0, NO_CREDENTIALS
         if answers:
             result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
             if result > 0:
                 self._remember(user, _text("$avp(ha1b)" if "@" in name else "$avp(ha1)"), generation)
-        if result == FAILED or not (answers or not name):
+        if result == FAILED or not answers:
             if known is not None:
                 result = _check_by(known[0], realm)
             elif not answers:
@@ -423,9 +423,9 @@ class Routes:
     def _find_user(self) -> int:
         """1: the request URI is a user of this server, with or without a phone at the moment; NO_USER: it is none;
         another negative number: the database failed."""
-        if self._auth:
-            return _is_subscriber("sip:{}@{}".format(*_address("$rU", "$rd")))
-        return 1 if KSR.registrar.registered(LOCATION) > 0 else NO_USER
+        if KSR.registrar.registered(LOCATION) > 0:
+            return 1
+        return _is_subscriber("sip:{}@{}".format(*_address("$rU", "$rd"))) if self._auth else NO_USER
 
 
 def _check_by(ha1: str, realm: str) -> int:
@@ -580,6 +580,8 @@ def _user(user: str, domain: str) -> str:
 
 def _is_subscriber(uri: str) -> int:
     """auth_db compares the name with its case, and the gateway has it in lower case: then the gateway looks itself."""
+    if KSR.purple.database_answers(0) < 0:
+        return NO_DATABASE
     found: int = KSR.auth_db.is_subscriber(uri, SUBSCRIBERS, EXISTS_IN_DOMAIN)
     return KSR.purple.is_user(uri) if found == NO_SUBSCRIBER else found
 

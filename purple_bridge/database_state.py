@@ -1,13 +1,19 @@
-"""What every process knows of the database: a table in shared memory, written by the workers. Asks no database."""
+"""What every process knows of the database: a table in shared memory. Asks no database."""
 
 from __future__ import annotations
 
 import mmap
+import struct
+import time
 from enum import IntEnum
+
+SUSPICION = 2.0  # seconds; by then the workers know
+
+_SUSPECTED = struct.Struct("=qB")  # until when, in monotonic nanoseconds, and a DatabaseState
 
 
 class DatabaseState(IntEnum):
-    """As far as one worker has seen; a higher one is worse."""
+    """As far as one process has seen; a higher one is worse."""
 
     WELL = 0
     READ_ONLY = 1  # another program has locked SQLite's file
@@ -15,16 +21,27 @@ class DatabaseState(IntEnum):
 
 
 class DatabaseBoard:
-    """Made in the parent before the fork; each worker writes a byte of its own, the worst of all counts."""
+    """Made in the parent before the fork; each worker writes a byte of its own, and the worst of all counts.
+
+    In front of them is what a SIP worker has met, which counts for a while.
+    """
 
     def __init__(self, workers: int) -> None:
-        self._memory = mmap.mmap(-1, workers)
-        self._well = bytes(workers)
+        self._memory = mmap.mmap(-1, _SUSPECTED.size + workers)
+        self._well = bytes(len(self._memory))
 
     def set(self, worker: int, state: DatabaseState) -> None:
-        self._memory[worker - 1] = state
+        self._memory[_SUSPECTED.size + worker - 1] = state
+
+    def suspect(self, state: DatabaseState) -> None:
+        """For SUSPICION seconds, or as long as a worker finds so."""
+        _SUSPECTED.pack_into(self._memory, 0, time.monotonic_ns() + int(SUSPICION * 1e9), state)
 
     @property
     def state(self) -> DatabaseState:
         seen = self._memory[:]
-        return DatabaseState.WELL if seen == self._well else DatabaseState(max(seen))
+        if seen == self._well:
+            return DatabaseState.WELL
+        until, suspected = _SUSPECTED.unpack_from(seen)
+        found = max(seen[_SUSPECTED.size :])
+        return DatabaseState(max(found, suspected) if time.monotonic_ns() < until else found)

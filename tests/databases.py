@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from sqlalchemy import Connection, Engine, event
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.scripts import our_scripts
 from purple_bridge.db.tables import version
+from tests.servers.base import Server, is_stopped
+from tests.waiting import wait_until
 
 KINDS = ("sqlite", "mariadb", "postgres")
 
@@ -68,6 +72,21 @@ def create_old_table(connection: Connection, table: str = "purplemap") -> None:
         f"CREATE TABLE {table} ({OLD_TABLE[connection.dialect.name]}, sip_user VARCHAR(128) NOT NULL, "
         "ext_user VARCHAR(128) NOT NULL, ext_prot VARCHAR(16) NOT NULL, ext_pass VARCHAR(64))"
     )
+
+
+@contextmanager
+def frozen(server: Server, backend: int | None = None) -> Iterator[None]:
+    """Stopped until the block ends. ``backend``: the process behind a PostgreSQL connection, in a group of its own."""
+    if backend:
+        os.kill(backend, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(backend), 5, "the process behind the connection stands still")
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+        if backend:
+            os.kill(backend, signal.SIGCONT)
 
 
 def run(engine: Engine, *statements: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db.engine import make_engine
+from tests.databases import frozen
 from tests.servers.base import Server
 
 MakeEngine = Callable[[str], Engine]
@@ -67,27 +66,13 @@ def test_a_slow_answer_is_not_waited_for(server: Server, engine_of: MakeEngine) 
     assert _answers(engine)
 
 
-@contextmanager
-def _frozen(server: Server, engine: Engine) -> Iterator[None]:
-    """A stopped server; the process behind a PostgreSQL connection has a process group of its own."""
+def test_a_frozen_server_is_not_waited_for(server: Server, engine_of: MakeEngine) -> None:
+    engine = engine_of(_url(server))
     backend = None
     if server.name == "postgres":
         with engine.connect() as connection:
             backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        os.kill(backend, signal.SIGSTOP)
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
-        if backend:
-            os.kill(backend, signal.SIGCONT)
-
-
-def test_a_frozen_server_is_not_waited_for(server: Server, engine_of: MakeEngine) -> None:
-    engine = engine_of(_url(server))
-    assert _answers(engine)
-    with _frozen(server, engine):
+    with frozen(server, backend):
         _fails_within(engine, "SELECT 1", 6)
     assert _answers(engine)
 

@@ -13,8 +13,10 @@ from sqlalchemy import select
 from purple_bridge.addresses import GATEWAY_SENDER
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.tables import presentity
-from tests.gateway import Gateway
+from tests.databases import frozen
+from tests.gateway import PASSWORD, Gateway, sip
 from tests.pairs import make_pair, shows
+from tests.servers.mariadb import MariaDB
 from tests.servers.prosody import Prosody
 from tests.waiting import wait_until
 
@@ -65,3 +67,22 @@ def test_a_contact_that_leaves_while_the_database_is_locked(gateway: Gateway, pr
     assert shows("closed")(watch.notifies[-1])
     pair.contact.presence()
     watch.wait_notify(shows("open"), TIMEOUT)
+
+
+def test_a_database_that_begins_to_hang(tmp_path: Path) -> None:
+    """Who needs it has an answer before the workers are sure, and who does not need it goes on."""
+    with MariaDB(tmp_path / "db") as database:
+        options = {"db_url": database.create_database("hangs"), "users": {"alice": PASSWORD, "bob": PASSWORD}}
+        with Gateway(tmp_path / "gw", **options) as gateway:
+            alice, bob = gateway.phone("alice"), gateway.phone("bob")
+            assert alice.message(sip("bob"), "whose rows are looked up").status == 200
+            with frozen(database):
+                assert alice.register().status == 503
+                log = gateway.kamailio.log
+                assert "the database has not answered within" in log
+                assert "the database does not answer" not in log, "the workers knew, and the request waited for them"
+                assert alice.message(sip("bob"), "without it").status == 200
+                bob.wait_message(lambda message: message.text == "without it", TIMEOUT)
+                assert alice.message(sip("nobody"), "who needs it").status == 503
+            wait_until(lambda: alice.register().status == 200, TIMEOUT, "the database is used again")
+            assert alice.message(sip("nobody"), "now it is known").status == 404

@@ -24,7 +24,7 @@ def _longest(text: ast.expr) -> str:
         whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "%s" for part in text.values)
     else:
         return ""
-    return max(re.split(r"%\.?\d*[sdrx]", whole), key=len).strip(" :;.`[]")
+    return max(re.split(r"%\.?\d*[sdrxg]", whole), key=len).strip(" :;.`[]")
 
 
 def _calls(names: set[str]) -> Iterator[tuple[str, ast.Call]]:

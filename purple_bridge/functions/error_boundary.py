@@ -42,9 +42,9 @@ class ErrorBoundary:
         try:
             function()
         except UnicodeDecodeError:  # RFC 3261 §7.3.1
-            return self._refused(BadRequest("Headers are not UTF-8"))
+            return self.refused(BadRequest("Headers are not UTF-8"))
         except GatewayError as error:
-            return self._refused(error)
+            return self.refused(error)
         except Exception:
             own = GatewayError("Server Internal Error")
             self.failed(own)
@@ -53,7 +53,7 @@ class ErrorBoundary:
             return -own.status
         return TAKEN
 
-    def _refused(self, error: GatewayError) -> int:
+    def refused(self, error: GatewayError) -> int:
         self._process.meter.count(REFUSALS, str(error.status))
         self._log_refusal(error)
         return self.failed(error)

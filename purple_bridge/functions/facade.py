@@ -140,8 +140,11 @@ class PurpleFunctions:
         """1 when the table ``subscriber`` has the user, whatever the case of the name, else -404; asks the database,
         -503 if that does not answer."""
         try:
+            self._process.ask_database(writing=False)
             if subscribers.has_user(self._process.engine, parsed(uri)):
                 return TAKEN
+        except DatabaseUnavailable as error:
+            return self._boundary.refused(error)
         except BadRequest as error:
             return self._boundary.no(error)
         except SQLAlchemyError as error:
@@ -150,11 +153,16 @@ class PurpleFunctions:
         return self._boundary.no(NoContact(f"{uri} is no user"))
 
     def database_answers(self, writing: int = 1) -> int:
-        """1, or -503 while the database is known not to answer; ``writing`` 0: for a request that only reads.
+        """1, or -503 where the database does not answer; ``writing`` 0: for a request that only reads.
 
-        Without a query: who asks the database himself would wait for it, and all requests behind him.
+        At once while the workers find so, else after a short question: who asks the database something himself waits
+        for it for seconds, and all requests behind him. What failed before it is still what failed, unless this does.
         """
-        return self._boundary.guarded(lambda: self._process.ask_database(writing=writing != 0))
+        try:
+            self._process.ask_database(writing=writing != 0)
+        except DatabaseUnavailable as error:
+            return self._boundary.refused(error)
+        return TAKEN
 
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""

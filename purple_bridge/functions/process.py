@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from sqlalchemy import Engine
@@ -11,10 +12,13 @@ from purple_bridge.database_state import DatabaseState
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.mapping import DatabaseUnavailable, Mapping
 from purple_bridge.db.passwords import Passwords
+from purple_bridge.functions.database_probe import LIMIT, DatabaseProbe
 from purple_bridge.live import LiveSettings
 from purple_bridge.meter import Meter
 from purple_bridge.queued import QueueWriter
 from purple_bridge.shared import Shared
+
+logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
 
@@ -58,13 +62,24 @@ class Process:
             self.engine,
             settings.db_table,
             generation=self._board.rows_generation,
-            may_ask=lambda: self._database.state is not DatabaseState.SILENT,
+            may_ask=lambda: self._database_state() is not DatabaseState.SILENT,
             passwords=Passwords(settings.key_path),
         )
+        self._probe = DatabaseProbe(settings.db_url)
         self.queue = QueueWriter(make_engine(settings.db_url, timeout=WRITE_SECONDS))
         self.numbers = Numbers(rank)
 
     def ask_database(self, *, writing: bool) -> None:
-        """What the workers have seen of it, without a query. Raises DatabaseUnavailable."""
-        if self._database.state > (DatabaseState.WELL if writing else DatabaseState.READ_ONLY):
+        """Raises DatabaseUnavailable, rather than to wait for it: at once where the workers have seen it, else after a
+        question of this process's own."""
+        if self._database_state() > (DatabaseState.WELL if writing else DatabaseState.READ_ONLY):
             raise DatabaseUnavailable("The database does not answer")
+
+    def _database_state(self) -> DatabaseState:
+        state = self._database.state
+        if state is DatabaseState.WELL:
+            state = self._probe.look()
+            if state is not DatabaseState.WELL:
+                self._database.suspect(state)
+                logger.warning("the database has not answered within %g s: what needs it is 503 for a moment", LIMIT)
+        return state

@@ -16,6 +16,7 @@ from tests.agents.sip import Digest, Response, challenge, parse, user_host
 
 T1, T2 = 0.5, 4.0  # seconds, RFC 3261 table 4
 GIVE_UP = 64 * T1
+EACH = 10  # rounds with a REGISTER
 CREDENTIALS = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
@@ -59,7 +60,8 @@ class Load:
     """OPTIONS and MESSAGEs at a steady rate, from one socket, whether the ones before were answered or not.
 
     ``recipients``: SIP URIs that get MESSAGEs in turn, each text only once; ``rate``: of each kind, a second.
-    A request is sent again as RFC 3261 §17.1.2 says. ``phase`` is what requests are counted under.
+    ``registers``: with each tenth of them goes a REGISTER, which needs the database. A request is sent again as RFC
+    3261 §17.1.2 says. ``phase`` is what requests are counted under.
     """
 
     proxy: tuple[str, int]
@@ -68,12 +70,13 @@ class Load:
     recipients: list[str]
     rate: float = 40.0
     name: str = "load"
+    registers: bool = False
     asked: list[Asked] = field(default_factory=list)
     phase: str = "before"
 
     def __post_init__(self) -> None:
         self._outstanding: dict[str, Asked] = {}
-        self._digest: tuple[str, Digest] | None = None
+        self._digests: dict[str, tuple[str, Digest]] = {}
         self._ending = threading.Event()
         self._silent = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -100,16 +103,15 @@ class Load:
         self._socket.close()
 
     def of(self, kind: str, phase: str | None = None) -> list[Asked]:
-        """What has been asked and is settled; ``kind``: OPTIONS or MESSAGE."""
+        """What has been asked and is settled; ``kind``: OPTIONS, MESSAGE or REGISTER."""
         settled = [one for one in list(self.asked) if one.kind == kind]
         return settled if phase is None else [one for one in settled if one.phase == phase]
 
     def delays(self, kind: str, phase: str) -> Delays:
         return Delays.of(self.of(kind, phase))
 
-    def statuses(self, phase: str | None = None) -> Counter[int]:
-        """Of MESSAGEs."""
-        return Counter(one.status for one in self.of("MESSAGE", phase))
+    def statuses(self, phase: str | None = None, kind: str = "MESSAGE") -> Counter[int]:
+        return Counter(one.status for one in self.of(kind, phase))
 
     def accepted(self) -> dict[str, set[str]]:
         """Recipient -> the texts that were answered with 2xx."""
@@ -134,6 +136,8 @@ class Load:
                     self._ask("OPTIONS")
                     if self.recipients:
                         self._ask("MESSAGE")
+                    if self.registers and rounds % EACH == 0:
+                        self._ask("REGISTER")
                 self._repeat(now)
                 if selector.select(min(1 / self.rate, 0.01)):
                     self._read()
@@ -161,19 +165,19 @@ class Load:
         host, port = self._socket.getsockname()
         user, domain = user_host(self.sender)
         uri = asked.recipient or f"sip:{domain}"
-        proof = []
-        if asked.kind == "MESSAGE" and self._digest:
-            header, digest = self._digest
-            proof = [f"{header}: {digest.answer(user, self.password, asked.kind, uri)}"]
+        more = [f"Contact: <sip:{user}@{host}:{port}>"] if asked.kind == "REGISTER" else []
+        if asked.kind in self._digests:
+            header, digest = self._digests[asked.kind]
+            more.append(f"{header}: {digest.answer(user, self.password, asked.kind, uri)}")
         lines = [
             f"{asked.kind} {uri} SIP/2.0",
             f"Via: SIP/2.0/UDP {host}:{port};rport;branch={branch}",
             "Max-Forwards: 70",
             f"From: <{self.sender}>;tag={call_id}",
-            f"To: <{uri}>",
+            f"To: <{self.sender if asked.kind == 'REGISTER' else uri}>",
             f"Call-ID: {call_id}",
             f"CSeq: {asked.tries + 1} {asked.kind}",
-            *proof,
+            *more,
             "Content-Type: text/plain",
             f"Content-Length: {len(asked.text)}",
         ]
@@ -211,7 +215,7 @@ class Load:
             challenged, answered = CREDENTIALS[response.status]
             found = challenge(response.headers.get_all(challenged))
             if found is not None:
-                self._digest = (answered, found)
+                self._digests[asked.kind] = (answered, found)
                 asked.tries += 1
                 return self._send(asked, response.headers["Call-ID"])
         asked.status, asked.seconds = response.status, time.monotonic() - asked.sent_at

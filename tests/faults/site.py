@@ -31,16 +31,22 @@ class Site:
     """``sick``, ``well``: the servers; ``alice``, ``bob``: what their phones send. ``options``: of the gateway."""
 
     def __init__(
-        self, directory: Path, rate: float = 40.0, sick: Prosody | None = None, address: str = "", **options: Any
+        self,
+        directory: Path,
+        rate: float = 40.0,
+        sick: Prosody | None = None,
+        address: str = "",
+        registers: bool = False,
+        **options: Any,
     ) -> None:
-        """``address``: under which alice's account looks for its server."""
+        """``address``: under which alice's account looks for its server; ``registers``: phones do so all the time."""
         names = dict.fromkeys(["alice", "bob", "writer", *RECIPIENTS], PASSWORD)
         self.sick = sick or Prosody(directory / "sick", names, "sick.test")
         self.well = Prosody(directory / "well", names, "well.test")
         prefix, variables = options.pop("prefix", []), options.pop("variables", {})
         self.gateway = Gateway(directory / "gw", **options)
         self.gateway.kamailio.prefix, self.gateway.kamailio.variables = prefix, variables
-        self.rate, self.address = rate, address or self.sick.host
+        self.rate, self.address, self._registers = rate, address or self.sick.host, registers
         self._directory = directory
         self._control: Load | None = None
         self._stack = ExitStack()
@@ -70,7 +76,7 @@ class Site:
     def load(self, user: str, server: Prosody) -> Load:
         contacts = [xmpp_contact(f"{name}@{server.domain}") for name in RECIPIENTS]
         proxy = ("127.0.0.1", self.gateway.kamailio.port)
-        return Load(proxy, sip(user), PASSWORD, contacts, self.rate, name=user)
+        return Load(proxy, sip(user), PASSWORD, contacts, self.rate, user, self._registers)
 
     # ------------------------------------------------------------ while it lasts
     def phase(self, name: str) -> None:
@@ -164,10 +170,12 @@ class Site:
             if self._control is not None:
                 longer = now.p99 / before.p99
                 report.check(longer <= UNCHANGED * machine, f"p99 of {kind} is {longer:.2f} times that before")
-        statuses = self.alice.statuses(during) + self.bob.statuses(during)
-        report.figures["MESSAGE answers"] = ", ".join(
-            f"{count} x {status}" for status, count in sorted(statuses.items())
-        )
+        for kind in ("MESSAGE", "REGISTER"):
+            statuses = self.alice.statuses(during, kind) + self.bob.statuses(during, kind)
+            if statuses:
+                report.figures[f"{kind} answers"] = ", ".join(
+                    f"{count} x {status}" for status, count in sorted(statuses.items())
+                )
 
     def check_processes(self, report: Report, spare: int = 40) -> Census:
         """As many processes as before, no zombie, no descriptors that stay. ``spare``: descriptors, of pools."""

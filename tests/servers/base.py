@@ -113,8 +113,9 @@ class Server:
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered."""
+        """SIGSTOP: connections stay open, nothing is answered; returns when the last thread stands still."""
         self._signal_group(signal.SIGSTOP)
+        wait_until(lambda: all(map(is_stopped, group_members(self.pid))), 5, f"{self.name} stands still")
 
     def resume(self) -> None:
         """SIGCONT after pause()."""
@@ -171,6 +172,18 @@ def run_as(user: str) -> list[str]:
 def group_members(group: int) -> list[int]:
     """Process ids that belong to the process group and are not zombies (proc(5), `stat`)."""
     return [pid for pid in _process_ids() if _group_of(pid) == group]
+
+
+def is_stopped(pid: int) -> bool:
+    """Each of its threads is; a process that has ended is as well."""
+    return all(_state_of(thread) == "T" for thread in Path(f"/proc/{pid}/task").glob("*/stat"))
+
+
+def _state_of(stat: Path) -> str:
+    try:
+        return stat.read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
 
 
 def _process_ids() -> list[int]:

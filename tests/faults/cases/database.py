@@ -28,7 +28,7 @@ def _site(context: Context, through: list[TcpLink] | None = None) -> Iterator[tu
             link = stack.enter_context(TcpLink((database.host, database.port)))
             through.append(link)
             url = url.replace(f":{urlsplit(url).port}/", f":{link.port}/")
-        site = stack.enter_context(Site(context.directory, db_url=url))
+        site = stack.enter_context(Site(context.directory, registers=True, db_url=url))
         site.begin(context.quick, compared=True)
         yield site, database
 
@@ -75,7 +75,7 @@ def slow(context: Context) -> None:
 
 @scenario("sqlite-locked", "Another program has the SQLite file locked", "The same")
 def locked(context: Context) -> None:
-    with Site(context.directory) as site:
+    with Site(context.directory, registers=True) as site:
         site.begin(context.quick, compared=True)
         path = Path(site.gateway.kamailio.db_url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
