@@ -55,6 +55,7 @@ ADDED = 130  # octets that a relayed MESSAGE gains: this server's Via, received 
 LONGEST_CONTACT = 512  # octets, registrar's contact_max_size
 TURN_SECONDS = 1.0  # for another message of the same user to be sent
 PHONE_SECONDS = 12  # for a phone to answer: its messages are safe sooner than with tm's fr_timer
+_HOSTS = re.compile(r"sips?:(?:[^@<>]{0,300}@)?(\[[^\]]*\]|[^\s:;?>,]+)", re.IGNORECASE)
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
 NO_DATABASE = -503
@@ -318,7 +319,7 @@ class Routes:
             return NEXT
         if _address("$fU", "$fd") != _address("$tU", "$td"):
             return _reply(403, "To is not the authenticated user")
-        if _text("$pr") == "tls":
+        if _text("$pr") == "tls" or _names_a_host(_text("$(hdr(Contact)[*])")):
             KSR.pv.sets("$avp(received)", _text("$sut"))  # the module registrar keeps it as the way to this contact
         if KSR.registrar.save(LOCATION, 0) > 0:  # it has answered in any case
             KSR.purple.handle_register()
@@ -365,8 +366,7 @@ class Routes:
         if KSR.purple.check_watcher() < 0:
             KSR.purple.reply_error()
             return ANSWERED
-        if _text("$pr") == "tls":
-            _answer_on_connection()
+        _reach_by_address()
         if _new_transaction() and not _handle_list():
             _handle_subscribe()
         return ANSWERED
@@ -526,6 +526,31 @@ def _handle_subscribe() -> None:
     KSR.presence.handle_subscribe()
     if _has_accepted() and _event() == "presence":
         KSR.purple.handle_subscribe(_text("$subs(uri)"), int(_text("$subs(expires)")))
+
+
+def _names_a_host(uris: str) -> bool:
+    """Not all of them have IP addresses. Kamailio would look a name up, which a phone chooses, and everybody behind it
+    waits for DNS: a phone is reached at the address from which it wrote."""
+    hosts = _HOSTS.findall(uris)
+    return "maddr" in uris.lower() or not (hosts and all(map(_is_address, hosts))) if uris else False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _reach_by_address() -> None:
+    """Where NOTIFYs go: by Record-Route, if there is one, else to Contact (RFC 6665 §4.4.1, RFC 3261 §12.1.1)."""
+    if _names_a_host(_text("$(hdr(Record-Route)[*])")):
+        KSR.hdr.remove("Record-Route")
+        KSR.hdr.append(f"Record-Route: <{_text('$sut')};lr>\r\n")
+        KSR.textopsx.msg_apply_changes()
+    elif _text("$pr") == "tls" or _names_a_host(_text("$(hdr(Contact)[*])")):
+        _answer_on_connection()
 
 
 def _answer_on_connection() -> None:

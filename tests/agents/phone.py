@@ -92,7 +92,9 @@ class Phone:
         transport: str = "udp",
         username: str | None = None,
         host: str = "127.0.0.1",
+        name: str = "",
     ) -> None:
+        """``name``: of this host, in Contact instead of its address."""
         self.aor = aor
         self.proxy = proxy
         self.t1 = 0.5
@@ -104,6 +106,7 @@ class Phone:
         self.retransmissions = 0
         self.trace: list[str] = []
         self._user, self._domain = user_host(aor)
+        self._name = name
         self._username, self._password = username or self._user, password
         self._messages: Inbox[Received] = Inbox(f"MESSAGE for {aor}")
         self._answered: dict[tuple[str, str, str], bytes | None] = {}
@@ -124,7 +127,7 @@ class Phone:
         """The Contact URI (RFC 3261 §8.1.1.8)."""
         host, port = self.address
         transport = f";transport={self._wire.transport.lower()}" if self._wire.reliable else ""
-        return f"sip:{self._user}@{host}:{port}{transport}"
+        return f"sip:{self._user}@{self._name or host}:{port}{transport}"
 
     @property
     def messages(self) -> list[Received]:
