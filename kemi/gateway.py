@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
+import time
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -59,6 +60,7 @@ _HOSTS = re.compile(r"sips?:(?:[^@<>]{0,300}@)?(\[[^\]]*\]|[^\s:;?>,]+)", re.IGN
 _RELIABLE = re.compile(r"sips:|[^?]*;transport=(?:tcp|tls|wss?|sctp)\b", re.IGNORECASE)
 
 NO_DATABASE = -503
+DATABASE_SECONDS = 2.5  # a request that takes longer has waited for the database until a module of Kamailio gave up
 PEERS = 1  # group of the table `address`
 NO_USER = -404  # KSR.purple.is_user
 
@@ -119,6 +121,7 @@ class Routes:
 
     def ksr_request_route(self, _message: object) -> int:
         """The error boundary: whatever goes wrong, the request is answered."""
+        begin = time.monotonic()
         try:
             self._route()
         except UnicodeDecodeError:
@@ -126,6 +129,8 @@ class Routes:
         except Exception:
             logger.exception("[%s] a request failed in the routes", _call_id())
             KSR.sl.send_reply(500, "Server Internal Error")
+        if time.monotonic() - begin > DATABASE_SECONDS:
+            KSR.purple.took_long()
         return 1
 
     def ksr_xhttp_event(self, _message: object, _event: str) -> int:
@@ -293,17 +298,17 @@ class Routes:
             result = _check_by(known[0], realm)
             if result in CERTAIN:
                 return result
-        answers, result = not name or KSR.purple.database_answers(0) > 0, NO_CREDENTIALS
+        writing = int(method != "MESSAGE")
+        answers, result = not name or KSR.purple.database_answers(writing) > 0, NO_CREDENTIALS
         if answers:
             result = KSR.auth_db.auth_check(realm, SUBSCRIBERS, SAME_USER)
             if result > 0:
                 self._remember(user, _text("$avp(ha1b)" if "@" in name else "$avp(ha1)"), generation)
-        if result == FAILED or not answers:
-            if known is not None:
-                result = _check_by(known[0], realm)
-            elif not answers:
-                KSR.purple.reply_error()
-                result = NO_DATABASE
+        if not answers and (writing or known is None):
+            KSR.purple.reply_error()
+            result = NO_DATABASE
+        elif known is not None and (result == FAILED or not answers):
+            result = _check_by(known[0], realm)
         return result
 
     def _remember(self, user: str, ha1: str, generation: int) -> None:

@@ -7,8 +7,6 @@ import struct
 import time
 from enum import IntEnum
 
-SUSPICION = 2.0  # seconds; by then the workers know
-
 _SUSPECTED = struct.Struct("=qB")  # until when, in monotonic nanoseconds, and a DatabaseState
 
 
@@ -33,9 +31,9 @@ class DatabaseBoard:
     def set(self, worker: int, state: DatabaseState) -> None:
         self._memory[_SUSPECTED.size + worker - 1] = state
 
-    def suspect(self, state: DatabaseState) -> None:
-        """For SUSPICION seconds, or as long as a worker finds so."""
-        _SUSPECTED.pack_into(self._memory, 0, time.monotonic_ns() + int(SUSPICION * 1e9), state)
+    def suspect(self, state: DatabaseState, seconds: float) -> None:
+        """For so long, or as long as a worker finds so."""
+        _SUSPECTED.pack_into(self._memory, 0, time.monotonic_ns() + int(seconds * 1e9), state)
 
     @property
     def state(self) -> DatabaseState:

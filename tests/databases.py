@@ -28,6 +28,9 @@ OLD_TABLE = {
     "postgresql": "id SERIAL PRIMARY KEY NOT NULL",
 }
 
+# What keeps everybody else from writing to a table, and nobody from reading it
+LOCK = {"mariadb": "LOCK TABLES purple_queue READ", "postgres": "LOCK TABLE purple_queue IN EXCLUSIVE MODE"}
+
 _numbers = itertools.count(1)
 
 

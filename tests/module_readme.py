@@ -73,6 +73,7 @@ FUNCTIONS = {
     "is_contact": ("-404", 'code = KSR.purple.is_contact(KSR.pv.get("$ru"))'),
     "is_user": ("-400, -404, -503", 'code = KSR.purple.is_user("sip:alice@example.org")'),
     "has_registered": ("-400, -480, -500", "code = KSR.purple.has_registered()"),
+    "took_long": ("none", "if time.monotonic() - begin > 2.5:\n    KSR.purple.took_long()"),
     "database_answers": ("-503", "if KSR.purple.database_answers() < 0:\n    KSR.purple.reply_error()"),
     "is_from_gateway": ("-403", "if KSR.purple.is_from_gateway() > 0:\n    self.internal()"),
     "reply_error": ("none", "KSR.purple.reply_error()"),

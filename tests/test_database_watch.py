@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from purple_bridge.database_state import DatabaseBoard, DatabaseState
+from purple_bridge.db.engine import make_engine
 from purple_bridge.db.schema import create_all
 from purple_bridge.worker.database_watch import DatabaseWatch
+from tests.databases import LOCK, empty_database
 from tests.servers.mariadb import MariaDB
 from tests.waiting import wait_until
 
@@ -69,4 +71,18 @@ def test_a_locked_file_can_be_read(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "purple.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         watched.wait(DatabaseState.READ_ONLY)
+    watched.wait(DatabaseState.WELL)
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
+def test_a_locked_table_can_be_read(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A backup, for example; the watch keeps its connection, and opens no other one for each question."""
+    url = empty_database(kind, request, tmp_path)
+    create_all(url, "purplemap")
+    watched, other = Watched(url), make_engine(url)
+    with other.connect() as connection:
+        connection.exec_driver_sql(LOCK[kind])
+        watched.wait(DatabaseState.READ_ONLY)
+        connection.invalidate()
+    other.dispose()
     watched.wait(DatabaseState.WELL)

@@ -85,4 +85,21 @@ def test_a_database_that_begins_to_hang(tmp_path: Path) -> None:
                 bob.wait_message(lambda message: message.text == "without it", TIMEOUT)
                 assert alice.message(sip("nobody"), "who needs it").status == 503
             wait_until(lambda: alice.register().status == 200, TIMEOUT, "the database is used again")
-            assert alice.message(sip("nobody"), "now it is known").status == 404
+            wait_until(lambda: alice.message(sip("nobody"), "?").status == 404, TIMEOUT, "and by who needs rows")
+
+
+def test_one_table_is_locked(tmp_path: Path) -> None:
+    """Only the first request waits until Kamailio's module gives up; everybody else would wait behind each one."""
+    with MariaDB(tmp_path / "db") as database:
+        options = {"db_url": database.create_database("locked"), "users": {"alice": PASSWORD}}
+        with Gateway(tmp_path / "gw", **options) as gateway:
+            alice, engine = gateway.phone("alice"), make_engine(gateway.kamailio.db_url)
+            with engine.connect() as connection:
+                connection.exec_driver_sql("LOCK TABLES location WRITE")
+                assert alice.register().status == 500
+                wait_until(lambda: "waited for the database" in gateway.kamailio.log, TIMEOUT, "it is seen")
+                assert [alice.register().status for _ in range(3)] == [503, 503, 503]
+                assert gateway.kamailio.log.count("updating database failed") == 1
+                connection.invalidate()
+            engine.dispose()
+            wait_until(lambda: alice.register().status == 200, TIMEOUT, "the table is used again")

@@ -164,6 +164,13 @@ class PurpleFunctions:
             return self._boundary.refused(error)
         return TAKEN
 
+    def took_long(self) -> int:
+        """The script has waited for the database for seconds, although that answers: for 15 s ``database_answers`` is
+        -503 and all else that needs it fails at once, so that the others are served."""
+        self._process.leave_database()
+        logger.warning("[%s] waited for the database: what needs it is 503 for a while", self._request.for_log("$ci"))
+        return TAKEN
+
     def is_from_gateway(self) -> int:
         """1 when the request came from the gateway's own socket to the internal listener, else -403."""
         if self._request.way() in self._own_ways:

@@ -20,6 +20,8 @@ from purple_bridge.shared import Shared
 
 logger = logging.getLogger(__name__)
 
+SUSPICION = 2.0  # seconds; by then the workers know whether the database answers
+LEFT_ALONE = 15.0  # seconds until the next request may find out
 WRITE_SECONDS = 1.0  # a SIP worker waits so long for a row to be written
 
 
@@ -62,7 +64,7 @@ class Process:
             self.engine,
             settings.db_table,
             generation=self._board.rows_generation,
-            may_ask=lambda: self._database_state() is not DatabaseState.SILENT,
+            may_ask=lambda: self._database_state(writing=False) is not DatabaseState.SILENT,
             passwords=Passwords(settings.key_path),
         )
         self._probe = DatabaseProbe(settings.db_url)
@@ -72,14 +74,18 @@ class Process:
     def ask_database(self, *, writing: bool) -> None:
         """Raises DatabaseUnavailable, rather than to wait for it: at once where the workers have seen it, else after a
         question of this process's own."""
-        if self._database_state() > (DatabaseState.WELL if writing else DatabaseState.READ_ONLY):
+        if self._database_state(writing=writing) > (DatabaseState.WELL if writing else DatabaseState.READ_ONLY):
             raise DatabaseUnavailable("The database does not answer")
 
-    def _database_state(self) -> DatabaseState:
+    def _database_state(self, *, writing: bool) -> DatabaseState:
         state = self._database.state
         if state is DatabaseState.WELL:
-            state = self._probe.look()
+            state = self._probe.look(writing)
             if state is not DatabaseState.WELL:
-                self._database.suspect(state)
+                self._database.suspect(state, SUSPICION)
                 logger.warning("the database has not answered within %g s: what needs it is 503 for a moment", LIMIT)
         return state
+
+    def leave_database(self) -> None:
+        """A request has waited for it although it answers: a lock on one of its tables, for example."""
+        self._database.suspect(DatabaseState.SILENT, LEFT_ALONE)

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from purple_bridge.database_state import DatabaseState
+from purple_bridge.db import write_test
 from purple_bridge.db.engine import make_engine
 from purple_bridge.db.words import in_words
 
@@ -32,6 +33,7 @@ class DatabaseWatch:
         self._show, self._state = show, DatabaseState.WELL
         self._found, self._why = DatabaseState.WELL, ""
         self._asked_at: float | None = None
+        self._without_answer = DatabaseState.SILENT
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="purple-database", daemon=True).start()
@@ -40,7 +42,7 @@ class DatabaseWatch:
         """Each PAUSE, from a thread that waits for nothing."""
         asked_at, state, why = self._asked_at, self._found, self._why
         if asked_at is not None and time.monotonic() - asked_at > LIMIT and state is DatabaseState.WELL:
-            state, why = DatabaseState.SILENT, f"no answer within {LIMIT:g} s"
+            state, why = self._without_answer, f"no answer within {LIMIT:g} s"
         if state is self._state:
             return
         if state is DatabaseState.WELL:
@@ -54,33 +56,46 @@ class DatabaseWatch:
         connection: Connection | None = None
         pause = threading.Event()
         while True:
-            self._asked_at = time.monotonic()
+            self._begin(DatabaseState.SILENT)
             try:
-                connection = connection or self._engine.connect()
-                self._found, self._why = _ask(self._engine, connection), "its file is locked"
+                connection = connection or self._connect()
+                self._found, self._why = self._ask(connection)
             except SQLAlchemyError as error:
-                self._found, self._why = DatabaseState.SILENT, in_words(error)
+                self._found, self._why = self._without_answer, in_words(error)
                 if connection is not None:
                     _drop(connection)
                 connection = None
             self._asked_at = None
             pause.wait(PAUSE)
 
+    def _begin(self, without_answer: DatabaseState) -> None:
+        """A question, and what it means if nothing comes."""
+        self._without_answer, self._asked_at = without_answer, time.monotonic()
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        if setting := write_test.SETTINGS.get(self._engine.dialect.name):
+            connection.exec_driver_sql(setting)
+            connection.commit()
+        return connection
+
+    def _ask(self, connection: Connection) -> tuple[DatabaseState, str]:
+        """Raises SQLAlchemyError. Where something is locked, readers are answered: so it is asked to write as well."""
+        connection.execute(text("SELECT 1"))
+        self._begin(DatabaseState.READ_ONLY)
+        try:
+            connection.exec_driver_sql(write_test.QUESTIONS[self._engine.dialect.name])
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            connection.rollback()
+            if write_test.is_refusal(error.orig):
+                return DatabaseState.READ_ONLY, in_words(error)
+        connection.rollback()
+        return DatabaseState.WELL, ""
+
 
 _WORDS = {DatabaseState.READ_ONLY: "cannot be written", DatabaseState.SILENT: "does not answer"}
-
-
-def _ask(engine: Engine, connection: Connection) -> DatabaseState:
-    """Raises SQLAlchemyError. SQLite answers readers while another program writes, so there it is asked to write."""
-    connection.execute(text("SELECT 1"))
-    state = DatabaseState.WELL
-    if engine.dialect.name == "sqlite":
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except SQLAlchemyError:
-            state = DatabaseState.READ_ONLY
-    connection.rollback()
-    return state
 
 
 def _drop(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from purple_bridge.db.engine import make_engine
 from tests.agents.xcap import XcapClient
 from tests.faults.scenario import Context, scenario
 from tests.faults.site import Site
@@ -70,6 +71,23 @@ def slow(context: Context) -> None:
         links[0].delay = 5.0
         site.wait_for(15 if context.quick else 60)
         links[0].delay = 0.0
+        _again(context, site)
+
+
+@scenario(
+    "db-locked",
+    "MariaDB is locked against writing, as by a backup (FLUSH TABLES WITH READ LOCK)",
+    "The same; what is read goes on",
+    in_tests=False,
+)
+def read_only(context: Context) -> None:
+    with _site(context) as (site, _database):
+        engine = make_engine(site.gateway.kamailio.db_url)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
+            site.wait_for(5 if context.quick else 60)
+            connection.exec_driver_sql("UNLOCK TABLES")
+        engine.dispose()
         _again(context, site)
 
 
