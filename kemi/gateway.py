@@ -537,7 +537,7 @@ def _names_a_host(uris: str) -> bool:
     """Not all of them have IP addresses. Kamailio would look a name up, which a phone chooses, and everybody behind it
     waits for DNS: a phone is reached at the address from which it wrote."""
     hosts = _HOSTS.findall(uris)
-    return "maddr" in uris.lower() or not (hosts and all(map(_is_address, hosts))) if uris else False
+    return bool(uris) and ("maddr" in uris.lower() or not hosts or not all(map(_is_address, hosts)))
 
 
 def _is_address(host: str) -> bool:

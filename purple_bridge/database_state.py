@@ -14,7 +14,7 @@ class DatabaseState(IntEnum):
     """As far as one process has seen; a higher one is worse."""
 
     WELL = 0
-    READ_ONLY = 1  # another program has locked SQLite's file
+    READ_ONLY = 1  # who reads is answered, who writes waits or is refused: it is locked, or a replica
     SILENT = 2  # no answer in time
 
 

@@ -72,7 +72,7 @@ class LimitedConnection(psycopg.Connection[Any]):
     answer_timeout = TIMEOUT
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1) -> RV:
-        return super().wait(self._limited(gen), interval)
+        return super().wait(self._limited(gen), min(interval, self.answer_timeout / 4))
 
     def _limited(self, gen: PQGen[RV]) -> PQGen[RV]:
         """``gen``, closed with the connection once it has waited for ``answer_timeout`` seconds."""

@@ -18,7 +18,7 @@ from purple_bridge.database_state import DatabaseState
 from purple_bridge.db import write_test
 from purple_bridge.db.engine import make_engine
 
-LIMIT = 0.3  # seconds that everybody may have to wait, once
+LIMIT = 0.2  # seconds that everybody may have to wait, once
 FRESH = 0.001  # seconds for which an answer counts: one request asks more than once
 
 SERVER_LOST = 2013  # MySQL's errmsg.h, CR_SERVER_LOST
