@@ -40,7 +40,7 @@ from purple_bridge.db.engine import make_engine
 from purple_bridge.db.queue import QueueRow
 from purple_bridge.db.scripts import kamailio_scripts, our_scripts
 from purple_bridge.errors import Overloaded
-from purple_bridge.functions import PurpleFunctions
+from purple_bridge.functions import PurpleFunctions, subscribe
 from purple_bridge.functions.request import MAX_NOT_UTF_8
 from purple_bridge.ownership import account_digest
 from purple_bridge.presence import Show
@@ -1044,6 +1044,22 @@ def test_a_database_that_cannot_be_written_refuses_the_subscription(gateway: Gat
         assert gateway.error()[:2] == (503, "The database does not answer")
     finally:
         lock.close()
+
+
+def test_subscriptions_of_one_user_to_one_address_are_limited(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is spelled; each change of it would be a NOTIFY for each of them, and everybody would wait."""
+    monkeypatch.setattr(subscribe, "MOST_OF_ONE", 3)
+
+    def check(number: int, **values: str) -> int:
+        gateway.subscription(ci=f"call-{number}@host", **values)
+        return gateway.purple.check_watcher()
+
+    spellings = (BOB_XMPP, BOB_XMPP.replace("bob", "BOB"), BOB_XMPP.replace("bob", "%62ob"), BOB_XMPP)
+    assert [check(number, ru=uri) for number, uri in enumerate(spellings)] == [1, 1, 1, -503]
+    assert check(5, ru=BOB) == 1
+    assert check(6, ru=BOB_XMPP, fu="sip:dave@example.org") == 1
 
 
 def test_a_subscription_watches_the_contact(gateway: Gateway) -> None:

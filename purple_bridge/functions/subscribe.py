@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_WATCHES = 5000  # subscriptions that a user begins in an hour, which is the longest that one lasts
+MOST_OF_ONE = 200  # of them to one address: each change of it is a NOTIFY for each, and what is behind them waits
 
 
 class Subscriptions:
@@ -63,11 +64,19 @@ class Subscriptions:
         mark = fingerprint(call_id, f"SUBSCRIBE {watcher}", from_tag)
         if not to_tag:
             self._limits.take("watches", f"watches {watcher}", MOST_WATCHES, 3600.0)
+            watched = self._watched(watcher)
+            self._limits.take("watches", f"watches {watcher} {watched}", MOST_OF_ONE, 3600.0)
             self._accepted.add(mark)
             return
         found = self._in_database(lambda: presence_server.watcher_of(self._process.engine, call_id, to_tag, from_tag))
         if found != watcher if found else mark not in self._accepted:
             raise NoDialog("Subscription does not exist")
+
+    def _watched(self, watcher: str) -> str:
+        """One text for all spellings of the request URI."""
+        address = parsed(self._request.text("$ru"))
+        gateway = self._live.now.gateway
+        return address.key if gateway.contact_of(address) is None else gateway.presentity(address, watcher).uri
 
     def prepare(self) -> None:
         """See ``PurpleFunctions.prepare_subscribe``. In a dialog the presence server knows whom it is about."""

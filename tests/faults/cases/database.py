@@ -98,7 +98,7 @@ def locked(context: Context) -> None:
         path = Path(site.gateway.kamailio.db_url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            site.wait_for(5 if context.quick else 30)
+            site.wait_for(5 if context.quick else 60)
             connection.execute("COMMIT")
         _again(context, site)
 
