@@ -37,6 +37,7 @@ from tests.waiting import free_port
 BATCH = 500
 WINDOW = 25  # requests between two questions whether the server still answers
 ANSWER_SECONDS = 1.0
+T1 = 0.5  # seconds, RFC 3261 table 4
 LOST_SECONDS = 20.0  # for an answer that is late, before it is called missing
 CREDENTIALS_SECONDS = 120.0  # a nonce is good for 300
 MOST_GROWTH = 400_000  # KB of all processes together, over what they had after the first batch
@@ -52,6 +53,7 @@ class Findings:
 
     requests: int = 0
     slowest: float = 0.0
+    repeated: int = 0  # OPTIONS that were sent again
     statuses: Counter[int] = field(default_factory=Counter)
     texts: list[str] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -168,7 +170,10 @@ class Attack:
 
     # ------------------------------------------------------------ what must hold
     def _is_answered(self, number: int) -> bool:
-        """OPTIONS, within a second; the answer also says that what was sent before has been read."""
+        """OPTIONS, within a second; the answer also says that what was sent before has been read.
+
+        Sent again as a phone does: 25 long requests at once may be more than a socket holds, and the last one is lost.
+        """
         self._probes += 1
         branch = b"z9hG4bKprobe%d" % self._probes
         host, port = self._probe.getsockname()
@@ -180,8 +185,9 @@ class Attack:
         begin = time.monotonic()
         while time.monotonic() < begin + LOST_SECONDS:
             self._probe.sendto(question, self._server)
-            if self._hears(branch, time.monotonic() + ANSWER_SECONDS):
+            if self._hears(branch, time.monotonic() + T1):
                 took = time.monotonic() - begin
+                self.findings.repeated += took > T1
                 self.findings.slowest = max(self.findings.slowest, took)
                 if took > self._patience:
                     self.findings.add(f"batch {number}: OPTIONS was answered after {took:.1f} s")
@@ -334,7 +340,7 @@ def main(requests: int, seed: int, first: int, patience: float, keep: bool) -> N
     begin = time.monotonic()
     findings = attack(directory, requests, seed, first, click.echo, patience)
     seconds = time.monotonic() - begin
-    slowest = f"slowest OPTIONS {findings.slowest * 1000:.0f} ms"
+    slowest = f"slowest OPTIONS {findings.slowest * 1000:.0f} ms, {findings.repeated} of them sent again"
     click.echo(f"{findings.requests} requests in {seconds:.0f} s, seed {seed}; {slowest}")
     click.echo("answers: " + ", ".join(f"{status}: {count}" for status, count in sorted(findings.statuses.items())))
     if memory := findings.memory:
