@@ -218,24 +218,29 @@ def _serve(method: str, target: Target) -> None:
     try:
         stored = _stored(target)
         _check_conditions(method, stored[0] if stored else "")
-        done = {"GET": _get, "PUT": _put, "DELETE": _delete}[method](target, stored[1] if stored else None, stored)
+        changed = {"GET": _get, "PUT": _put, "DELETE": _delete}[method](target, stored[1] if stored else None, stored)
     finally:
         KSR.cfgutils.unlock(*keys)
-    if done:
-        _tell(method, target)
+    if changed:
+        _tell_watchers(target)
+        _tell_gateway(method, target)
 
 
 def _get(target: Target, document: str | None, stored: tuple[str, str] | None) -> bool:
+    """The gateway hears of it first: a phone that has its answer may write at once, through another process."""
     if document is None or stored is None:
         raise Refused(404, "Not Found")
     if target.selector is None:
-        return bool(KSR.xcap_server.xcaps_get(target.user_uri, target.stored_path) > 0)
+        _tell_gateway("GET", target)
+        KSR.xcap_server.xcaps_get(target.user_uri, target.stored_path)
+        return False
     found = xcap_nodes.read(document.encode(), target.selector)
     if found is None:
         raise Refused(404, "Not Found")
+    _tell_gateway("GET", target)
     KSR.hdr.append_to_reply(f'ETag: "{stored[0]}"\r\n')
     _reply(200, "OK", ATTRIBUTE_TYPE if target.selector.attribute else ELEMENT_TYPE, found.decode())
-    return True
+    return False
 
 
 def _put(target: Target, document: str | None, _stored: object) -> bool:
@@ -273,12 +278,15 @@ def _store(target: Target, document: str) -> bool:
     return bool(KSR.xcap_server.xcaps_put(target.user_uri, target.stored_path, document) > 0)
 
 
-def _tell(method: str, target: Target) -> None:
-    """Those who depend on the document: watchers are decided anew, lists are watched anew, and the gateway."""
-    if method != "GET" and target.auid == RULES:
+def _tell_watchers(target: Target) -> None:
+    """Of a change: watchers are decided anew, lists are watched anew."""
+    if target.auid == RULES:
         KSR.presence.pres_refresh_watchers(target.user_uri, "presence", 0)
-    if method != "GET" and target.auid in (LISTS, SERVICES):
+    if target.auid in (LISTS, SERVICES):
         KSR.rls.update_subs(target.user_uri, "presence")
+
+
+def _tell_gateway(method: str, target: Target) -> None:
     if target.auid in WATCHED:
         conditional = target.selector is not None or KSR.hdr.is_present("If-Match") > 0
         KSR.purple.handle_xcap(target.auid, target.user_uri, method, int(conditional))

@@ -28,6 +28,30 @@ DOCUMENT_TYPE, ELEMENT_TYPE = "application/resource-lists+xml", "application/xca
 TITLE = "Contacts"  # the list of those without a group
 TIMEOUT = 30.0
 
+PROJECT = Path(__file__).parents[1]
+
+# the shipped route script, in which the gateway hears late of who has read a document
+SLOW_READER = """\
+import time
+
+import KSR
+from kemi import gateway
+
+
+def mod_init():
+    routes = gateway.mod_init()
+    functions = type(KSR.purple)
+    tell = functions.handle_xcap
+
+    def tell_late(self, auid, uri, method, conditional=0):
+        if method == "GET":
+            time.sleep(1)
+        return tell(self, auid, uri, method, conditional)
+
+    functions.handle_xcap = tell_late
+    return routes
+"""
+
 Lists = dict[str, dict[str, str]]  # name of the list -> URI -> display name
 
 
@@ -157,6 +181,24 @@ def test_a_phone_removes_a_contact_from_the_document_it_has_read(pair: Pair, oth
     put(pair, {"Friends": {two: "Two"}})
     wait_roster(other_client, {"two@localhost": ("Two", {"Friends"})})
     wait_lists(pair, {"Friends": {two: "Two"}})
+
+
+def test_a_phone_removes_a_contact_as_soon_as_it_has_read_the_document(tmp_path: Path, prosody: Prosody) -> None:
+    """On two connections, so through two of Kamailio's processes, of which the first is slow."""
+    script, config = tmp_path / "slow.py", tmp_path / "slow.cfg"
+    script.write_text(SLOW_READER)
+    config.write_text(f'#!redefine KEMI_SCRIPT "{script}"\ninclude_file "{PROJECT}/kamailio.cfg"\n')
+    with Gateway(tmp_path / "gw", users={}, options=["--config", str(config)]) as gateway:
+        pair = make_pair(gateway, prosody)
+        other_client = gateway.xmpp_user(prosody, pair.user, "other")
+        other_client.save_contact("one@localhost", "One", ["Friends"])
+        other_client.save_contact("two@localhost", "Two", ["Friends"])
+        one, two = xmpp_contact("one@localhost"), xmpp_contact("two@localhost")
+        wait_until(lambda: stored_lists(pair) == {"Friends": {one: "One", two: "Two"}}, TIMEOUT, "the document")
+        assert pair.xcap.get(lists_of(pair.user)).status == 200
+        put(pair, {"Friends": {two: "Two"}})
+        wait_roster(other_client, {"two@localhost": ("Two", {"Friends"})})
+        wait_lists(pair, {"Friends": {two: "Two"}})
 
 
 def test_a_contact_that_is_removed_sees_it(pair: Pair, other_client: XmppUser) -> None:

@@ -117,10 +117,10 @@ class PurpleFunctions:
         return self._boundary.guarded(self._subscriptions.prepare_list)
 
     def handle_xcap(self, auid: str, uri: str, method: str, conditional: int = 0) -> int:
-        """The XCAP server has served the user ``uri`` a document of the application ``auid``.
+        """The XCAP server serves the user ``uri`` a document of the application ``auid``.
 
-        ``method``: GET, PUT or DELETE; ``conditional``: 1 if the client knows what it changes (If-Match, or a part of
-        the document).
+        ``method``: GET, to be told of before the answer, PUT or DELETE, after it has been done; ``conditional``: 1 if
+        the client knows what it changes (If-Match, or a part of the document).
         """
         return self._boundary.guarded(lambda: self._documents.handle(auid, uri, method, conditional))
 

@@ -1,4 +1,4 @@
-"""Documents that the XCAP server has served: contact lists and presence rules, which the workers follow."""
+"""Documents that the XCAP server serves: contact lists and presence rules, which the workers follow."""
 
 from __future__ import annotations
 
