@@ -12,10 +12,12 @@ from purple_bridge.worker.outbox import (
     COMMAND_SWEEPS,
     MOST_IN_FLIGHT,
     MOST_WHEN_STEADY,
+    MOST_WHEN_SWIFT,
     SETTLED_SECONDS,
     STALL_SECONDS,
     STEADY_SECONDS,
     STUCK_SECONDS,
+    SWIFT_SECONDS,
     WINDOW,
     WRITE_DOWN_SECONDS,
     Outbox,
@@ -128,7 +130,10 @@ def test_only_some_are_in_flight() -> None:
 def test_more_are_in_flight_on_a_connection_that_has_lasted() -> None:
     line = Line()
     line.now += STEADY_SECONDS
-    for number in range(1, 30):
+    line.arrive(1)
+    line.pump()
+    line.now += 2 * SWIFT_SECONDS
+    for number in range(2, 30):
         line.arrive(number)
     line.pump()
     assert len(line.handed) == MOST_WHEN_STEADY
@@ -136,6 +141,24 @@ def test_more_are_in_flight_on_a_connection_that_has_lasted() -> None:
     line.handed.clear()
     line.pump()
     assert len(line.handed) == MOST_IN_FLIGHT, "it may be lost again"
+
+
+def test_still_more_are_in_flight_while_the_network_acknowledges_at_once() -> None:
+    line = Line()
+    line.now += STEADY_SECONDS
+    for number in range(1, 40):
+        line.arrive(number)
+    line.pump()
+    assert len(line.handed) == MOST_WHEN_SWIFT
+    line.now += 2 * SWIFT_SECONDS
+    for number in range(1, 5):
+        line.outbox.acknowledged(_message(number).ident)
+    line.pump()
+    assert len(line.handed) == MOST_WHEN_SWIFT, "the fifth was handed over long ago"
+    for number in range(5, MOST_WHEN_SWIFT + 1):
+        line.outbox.acknowledged(_message(number).ident)
+    line.pump()
+    assert len(line.handed) == 2 * MOST_WHEN_SWIFT
 
 
 def test_a_lost_connection_puts_back_in_order_and_writes_down() -> None:

@@ -20,6 +20,8 @@ WINDOW = 1000
 MOST_IN_FLIGHT = 3  # what a server that dies has delivered without having said so arrives twice
 MOST_WHEN_STEADY = 8  # as many cost a third less of the time here and at the server,
 STEADY_SECONDS = 3.0  # once this process and the connection have lived for so long: who dies often repeats little
+MOST_WHEN_SWIFT = 12  # as many and server and process seldom wait for each other,
+SWIFT_SECONDS = 0.005  # while it acknowledges within so long: one that slows down may be about to die
 WRITE_DOWN_SECONDS = 1.0  # what takes longer has a row from then on
 STALL_SECONDS = 3.0  # when the first one takes longer, what comes has a row before it is answered
 SETTLED_SECONDS = 5.0  # a network without acknowledgements has a message when its connection lived on for so long
@@ -143,8 +145,12 @@ class Outbox:
         # where every message has a row, it counts as long as it would arrive twice if this process died
         if self.always:
             return self._awaited + self._erasing < MOST_IN_FLIGHT
-        return self._awaited < MOST_IN_FLIGHT or (
-            self._awaited < MOST_WHEN_STEADY and self._clock() >= self._steady_from
+        if self._awaited < MOST_IN_FLIGHT:
+            return True
+        if self._clock() < self._steady_from:
+            return False
+        return self._awaited < MOST_WHEN_STEADY or (
+            self._awaited < MOST_WHEN_SWIFT and self._unacknowledged_for() < SWIFT_SECONDS
         )
 
     def take(self) -> None:
