@@ -17,6 +17,13 @@ def phone(gateway: Gateway, prosody: Prosody) -> Phone:
     return gateway.online_phone("carol", "carol@localhost")
 
 
+@pytest.fixture(scope="module")
+def irc_phone(gateway: Gateway, ngircd: Ngircd) -> Phone:
+    """Erin's phone; her IRC account is online."""
+    gateway.add_irc_account("erin", ngircd, "erin")
+    return gateway.online_phone("erin", "erin@127.0.0.1")
+
+
 def test_contact_with_a_row_is_known_by_its_sip_user(gateway: Gateway, prosody: Prosody, phone: Phone) -> None:
     gateway.add_xmpp_account("dave", prosody)
     dave = gateway.xmpp_user(prosody, "dave")
@@ -39,28 +46,25 @@ def test_proto_purple_from_outside_means_nothing(gateway: Gateway, prosody: Pros
     assert bob.wait_message(lambda message: message.body == "just a message")
 
 
-def test_irc_user_and_phone_write_to_each_other(gateway: Gateway, ngircd: Ngircd) -> None:
-    gateway.add_irc_account("erin", ngircd, "erin")
+def test_irc_user_and_phone_write_to_each_other(gateway: Gateway, ngircd: Ngircd, irc_phone: Phone) -> None:
     nick = gateway.irc_user(ngircd, "guest")
-    phone = gateway.online_phone("erin", "erin@127.0.0.1")
     contact = "sip:guest@irc.im.example.org"
-    assert phone.message(contact, "hello over IRC <&> 😀").status == 202
+    assert irc_phone.message(contact, "hello over IRC <&> 😀").status == 202
     received = nick.wait_message()
     assert (received.sender, received.text) == ("erin", "hello over IRC <&> 😀")
     nick.privmsg("erin", "hello phone <&>")
-    message = phone.wait_message()
+    message = irc_phone.wait_message()
     assert (message.text, message.from_uri) == ("hello phone <&>", contact)
 
 
 @pytest.mark.parametrize("name", ["guest%20:x", "guest,root", "guest%0d%0aQUIT"])
-def test_name_that_would_be_more_than_one_irc_target(gateway: Gateway, name: str) -> None:
-    assert gateway.phone("erin").message(f"sip:{name}@irc.im.example.org", "hello").status == 400
+def test_name_that_would_be_more_than_one_irc_target(irc_phone: Phone, name: str) -> None:
+    assert irc_phone.message(f"sip:{name}@irc.im.example.org", "hello").status == 400
 
 
-def test_text_that_looks_like_irc_commands(gateway: Gateway, ngircd: Ngircd) -> None:
+def test_text_that_looks_like_irc_commands(gateway: Gateway, ngircd: Ngircd, irc_phone: Phone) -> None:
     nick = gateway.irc_user(ngircd, "reader")
-    phone = gateway.phone("erin")
-    assert phone.message("sip:reader@irc.im.example.org", "/quit\r\nQUIT :bye").status == 202
+    assert irc_phone.message("sip:reader@irc.im.example.org", "/quit\r\nQUIT :bye").status == 202
     assert [nick.wait_message().text, nick.wait_message().text] == ["/quit", "QUIT :bye"]
 
 

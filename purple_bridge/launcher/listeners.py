@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 import re
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 from purple_bridge.errors import ConfigurationError
 
 _FORM = re.compile(r"(?P<protocol>udp|tcp|tls):(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
+_BELOW_EPHEMERAL = range(20000, 32768)  # Linux begins with 32768 (net.ipv4.ip_local_port_range)
 _KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM, "tls": socket.SOCK_STREAM}
 
 
@@ -79,8 +82,14 @@ def check_free(listener: Listener) -> None:
 
 
 def free_loopback_port() -> int:
-    """A UDP port on 127.0.0.1 that is free now, for the internal listener."""
+    """A UDP port on 127.0.0.1 that is free now, for the internal listener.
+
+    One that the kernel gives to no outgoing socket, of which any could take it before Kamailio does.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        for port in (*random.sample(_BELOW_EPHEMERAL, 20), 0):
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                break
+        taken: int = probe.getsockname()[1]
+        return taken
