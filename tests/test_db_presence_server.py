@@ -318,6 +318,19 @@ def test_a_watcher_that_has_gone_is_forgotten(database: Database) -> None:
     assert [row[:2] for row in _watchers(database)] == [(BOB.uri, CONTACT.encoded_user), (ALICE.uri, "bob")]
 
 
+def test_at_a_start_the_gateways_own_watches_are_forgotten(database: Database) -> None:
+    contact = {"watcher_username": CONTACT.encoded_user, "watcher_domain": CONTACT.host}
+    _watcher(database, PENDING, ALICE, CONTACT)
+    _watcher(database, PENDING, BOB, CONTACT)
+    _watcher(database, PENDING, ALICE, BOB)
+    _subscribe(database, callid="left@purple", presentity_uri=ALICE.uri, status=PENDING, **contact)
+    _subscribe(database, callid="phones@host", presentity_uri=BOB.uri, status=PENDING, **contact)
+    _subscribe(database, callid="other@purple", presentity_uri=ALICE.uri, event="presence.winfo", **contact)
+    presence_server.forget_own_watches(database.engine)
+    assert [row[:2] for row in _watchers(database)] == [(BOB.uri, CONTACT.encoded_user), (ALICE.uri, "bob")]
+    assert sorted(database.rows("active_watchers", "callid")) == [("other@purple",), ("phones@host",)]
+
+
 # ---- documents
 
 

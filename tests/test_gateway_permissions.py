@@ -290,8 +290,12 @@ def test_a_question_that_is_open_outlives_a_crash(tmp_path: Path, prosody: Proso
         allowed.wait_told("available", 30)
         wait_until(lambda: _pending(pair) == [pair.contact_uri], 20, "the contact waits again")
         assert not _pending(allowed)
+        watchers = pair.phone.subscribe(sip(pair.user), event="presence.winfo")
+        watchers.wait_notify(lambda notify: notify.watchers.get(pair.contact_uri) == "pending")
         assert pair.phone.message(pair.contact_uri, "yes").status == 202
         pair.wait_told("subscribed")
+        watchers.wait_notify(lambda notify: notify.watchers.get(pair.contact_uri) not in ("pending", "waiting"))
+        assert not _pending(pair)
         assert [stanza.type for stanza in allowed.contact.presences].count("subscribed") == 1
         assert not allowed.told("unsubscribed")
 

@@ -13,7 +13,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from purple_bridge.db.engine import make_engine
-from purple_bridge.db.presence_server import skip_sequence_numbers
+from purple_bridge.db.presence_server import forget_own_watches, skip_sequence_numbers
 from purple_bridge.db.schema import create_all
 from purple_bridge.db.tables import PURPLEMAP
 from purple_bridge.db.urls import sqlalchemy_url
@@ -326,7 +326,7 @@ def _prepare(run: Run) -> None:
         raise ConfigurationError(f"{failures[-1].subject}: {failures[-1].text}")
     for listener in (*run.all_listeners, parse_listener(f"udp:{run.parameters['internal']}")):
         check_free(listener)
-    _skip_sequence_numbers(run)
+    _prepare_subscriptions(run)
     run.state.remove_sockets()
     write_wrapper(run)
     run.state.write_settings(_settings(run))
@@ -345,10 +345,11 @@ def _create_database(run: Run) -> None:
         create_all(run.db_url, run.parameters["db_table"])
 
 
-def _skip_sequence_numbers(run: Run) -> None:
+def _prepare_subscriptions(run: Run) -> None:
     """Nobody else runs on these listeners now."""
     engine = make_engine(run.db_url)
     try:
+        forget_own_watches(engine)
         skip_sequence_numbers(engine)
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())

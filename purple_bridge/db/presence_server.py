@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from purple_bridge.addresses import GATEWAY_SENDER, SipAddress
+from purple_bridge.addresses import GATEWAY_SENDER, OWN_CALL_ID, SipAddress
 from purple_bridge.db.tables import active_watchers, presentity, rls_watchers, watchers, xcap
 
 EVENT = "presence"
@@ -204,6 +204,23 @@ def forget_watcher(engine: Engine, user: SipAddress, watcher: SipAddress) -> Non
     )
     with engine.begin() as connection:
         connection.execute(statement)
+
+
+def forget_own_watches(engine: Engine) -> None:
+    """Before Kamailio starts: nobody knows the gateway's own dialogs any more, so nobody would ever end them.
+
+    Whoever still waits for an answer asks again when the account signs on. Raises SQLAlchemyError.
+    """
+    dialog, watcher = active_watchers.c, watchers.c
+    own = dialog.callid.endswith(OWN_CALL_ID) & (dialog.event == EVENT)
+    same = (
+        (dialog.presentity_uri == watcher.presentity_uri)
+        & (dialog.watcher_username == watcher.watcher_username)
+        & (dialog.watcher_domain == watcher.watcher_domain)
+    )
+    with engine.begin() as connection:
+        connection.execute(delete(watchers).where(select(dialog.id).where(own, same).exists()))
+        connection.execute(delete(active_watchers).where(own))
 
 
 # ---- documents

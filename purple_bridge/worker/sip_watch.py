@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from purple_bridge.addresses import SipAddress
+from purple_bridge.addresses import OWN_CALL_ID, SipAddress
 from purple_bridge.errors import BadRequest
 from purple_bridge.libpurple import glib
 from purple_bridge.sip_headers import name_addr
@@ -42,7 +42,7 @@ class SipWatch:
         """SUBSCRIBE; the NOTIFY that follows tells what the user's presence rules say."""
         if self._call_id:
             self._client.forget(self._call_id)
-        self._call_id, self._tag = f"{secrets.token_hex(12)}@purple", secrets.token_hex(8)
+        self._call_id, self._tag = f"{secrets.token_hex(12)}{OWN_CALL_ID}", secrets.token_hex(8)
         self._remote_tag, self._target, self._cseq = "", f"{self._user.uri};proto=purple", 0
         self._over = False
         self._client.expect(self._call_id, self._notified)
