@@ -19,8 +19,9 @@ from urllib.parse import quote, unquote
 from purple_bridge.errors import BadRequest, ConfigurationError
 
 GATEWAY_SENDER = "sip:gateway@purple.invalid"
-OWN_CALL_ID = "@purple"  # what a Call-ID of the gateway's own ends with
 """What the routes give the presence server as the sender of the gateway's own publications."""
+OWN_CALL_ID = "@purple"
+"""What the Call-ID of a dialog ends with in which the gateway watches a SIP user."""
 
 # RFC 3261 §25.1, rule "user": unreserved / user-unreserved stay as they are, all else is percent-encoded.
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
