@@ -230,17 +230,24 @@ def _get(target: Target, document: str | None, stored: tuple[str, str] | None) -
     """The gateway hears of it first: a phone that has its answer may write at once, through another process."""
     if document is None or stored is None:
         raise Refused(404, "Not Found")
-    if target.selector is None:
-        _tell_gateway("GET", target)
+    part = _part(target, document)
+    _tell_gateway("GET", target)
+    if part is None:
         KSR.xcap_server.xcaps_get(target.user_uri, target.stored_path)
-        return False
+    else:
+        KSR.hdr.append_to_reply(f'ETag: "{stored[0]}"\r\n')
+        _reply(200, "OK", _accepted_types(target)[0], part)
+    return False
+
+
+def _part(target: Target, document: str) -> str | None:
+    """What the node selector names, None without one. Raises Refused if it names nothing."""
+    if target.selector is None:
+        return None
     found = xcap_nodes.read(document.encode(), target.selector)
     if found is None:
         raise Refused(404, "Not Found")
-    _tell_gateway("GET", target)
-    KSR.hdr.append_to_reply(f'ETag: "{stored[0]}"\r\n')
-    _reply(200, "OK", ATTRIBUTE_TYPE if target.selector.attribute else ELEMENT_TYPE, found.decode())
-    return False
+    return found.decode()
 
 
 def _put(target: Target, document: str | None, _stored: object) -> bool:
